@@ -1,0 +1,58 @@
+# Each target sets up what it needs, in .venv. `make` alone lists them.
+PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11 python3.10,\
+  $(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $(p))))
+PORT ?= 8080
+BIN := .venv/bin
+SAMPLE := k8s/sample
+
+.DEFAULT_GOAL := help
+.PHONY: help run try test lint format lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: .venv/run.done ## serve on PORT (8080) with the sample profile, without a cluster
+	@echo "The profile and namespaces are those of $(SAMPLE)/profile.yaml: edit it while this runs."
+	@echo "In another terminal:  make try PORT=$(PORT)"
+	@echo "or:  curl -s -d @$(SAMPLE)/review.json http://localhost:$(PORT)/mutate"
+	@ECI_PROFILE_PROVIDER=file ECI_PROFILE_FILE=$(SAMPLE)/profile.yaml \
+	  $(BIN)/functions-framework --source handler/main.py --target admit --port $(PORT)
+
+try: .venv/run.done ## send the sample pod (or POD=file) to it, and show what becomes of the pod
+	@$(BIN)/python tests/try.py --port $(PORT) $(or $(POD),$(SAMPLE)/pod.yaml)
+
+test: .venv/test.done ## run all tests; fails below 95 % branch coverage of handler/
+	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+lint: .venv/test.done ## check style (ruff) and types (mypy)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy handler tests
+
+format: .venv/test.done ## put the code into ruff's format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: .venv/run.done ## pin the newest packages that fit, in both requirements.txt
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv $(LOCK) pyproject.toml -o requirements.txt
+	$(BIN)/uv $(LOCK) --group test -c requirements.txt -o tests/requirements.txt
+
+clean: ## remove what the other targets made
+	rm -rf .venv .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find handler tests -name __pycache__ -prune -exec rm -rf {} +
+
+LOCK := pip compile --quiet --upgrade --universal --python-version 3.10 --no-annotate \
+  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.10 or later is needed, and not on the PATH" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/run.done: requirements.txt .venv/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/test.done: tests/requirements.txt .venv/run.done
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -r tests/requirements.txt
+	@touch $@

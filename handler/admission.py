@@ -1,0 +1,159 @@
+"""Reviews: which are answered with what, and what has to be known for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .cache import Cache, LoadError
+from .loader import ProfileLoader, State
+from .mutation import left_alone, mutate
+from .pod import Metadata, Pod
+from .profile import ProfileError, parse
+from .review import Envelope, Response, Review, read, read_config_map_data, write
+from .settings import Settings
+from .sources import NotFoundError, Source, SourceError
+
+__all__ = ["NAMESPACE_THREADS", "Admission", "Decision"]
+
+NAMESPACE_THREADS = 16
+_NAMESPACES = 10_000  # as many as Kubernetes is made for
+_NAMESPACE_KEPT = 600.0  # seconds
+_MOST_PROBLEMS = 50  # shown when a profile is refused
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer to a review. ``facts`` are for the log."""
+
+    outcome: str
+    body: bytes
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Admission:
+    """Decides reviews. One for a process, used on one event loop."""
+
+    def __init__(self, settings: Settings, source: Source) -> None:
+        self._profile_is = (settings.namespace, settings.name)
+        self._source = source
+        self._loader = ProfileLoader(source, settings.namespace, settings.name)
+        self._profile = Cache(
+            "profile", self._loader.load, ttl=settings.ttl, keep=float("inf"), size=1, threads=1
+        )
+        self._namespaces = Cache(
+            "namespace",
+            self._namespace_labels,
+            ttl=settings.ttl,
+            keep=_NAMESPACE_KEPT,
+            size=_NAMESPACES,
+            threads=NAMESPACE_THREADS,
+        )
+        self._reports: set[asyncio.Future[None]] = set()
+
+    def preload(self) -> None:
+        """Read the profile ahead of the first review. Raises LoadError."""
+        self._loader.load()
+
+    async def decide(self, body: bytes) -> Decision:
+        """Answer an AdmissionReview.
+
+        Raises BadReviewError if it is none, and LoadError if what it takes can't be known.
+        """
+        review = read(body)
+        if review.pod is not None:
+            return await self._pod(review, review.pod)
+        request = review.request
+        if (
+            request.concerns("configmaps", "CREATE", "UPDATE")
+            and (request.namespace, request.name) == self._profile_is
+        ):
+            return await self._profile_edit(review, body)
+        return Decision("ignored", write(review, Response()), _facts(request))
+
+    async def state(self, *, dry_run: bool = False) -> State:
+        """The state of the profile; a bad one is reported, unless nothing may change outside.
+
+        Raises LoadError if it was never read.
+        """
+        state = await self._profile.get("/".join(self._profile_is))
+        if state.errors and not state.reported and not dry_run:
+            state.reported = True
+            report = asyncio.get_running_loop().run_in_executor(None, self._loader.report, state)
+            self._reports.add(report)
+            report.add_done_callback(self._reports.discard)
+        return state
+
+    async def _pod(self, review: Review, pod: Pod) -> Decision:
+        request = review.request
+        facts = _facts(request, pod)
+        if reason := left_alone(pod):
+            return Decision("left_alone", write(review, Response()), {**facts, "reason": reason})
+        state = await self.state(dry_run=bool(request.dry_run))
+        if state.matcher is None:
+            raise LoadError(f"the profile is invalid: {state.errors.splitlines()[0]}")
+        labels = (pod.metadata and pod.metadata.labels) or {}
+        namespace_labels: Mapping[str, str] = {}
+        if state.matcher.needs_namespace(labels):
+            namespace_labels = await self._namespaces.get(request.namespace or "")
+        selectors = state.matcher.match(labels, namespace_labels)
+        if not selectors:
+            return Decision("no_match", write(review, Response()), facts)
+        mutation = mutate(pod, selectors, state.matcher.profile.virtual_node)
+        names = ",".join(mutation.selectors)
+        response = Response(
+            operations=mutation.operations,
+            warnings=mutation.warnings,
+            audit_annotations={"selectors": names, "placement": mutation.placement or ""},
+        )
+        return Decision(
+            "patched" if mutation.operations else "unchanged",
+            write(review, response),
+            {
+                **facts,
+                "selectors": names,
+                "placement": "refused" if mutation.refused else mutation.placement,
+                "warnings": len(mutation.warnings),
+            },
+        )
+
+    async def _profile_edit(self, review: Review, body: bytes) -> Decision:
+        facts = _facts(review.request)
+        try:
+            # A large profile takes a while; pods don't wait for it.
+            profile = await asyncio.to_thread(parse, read_config_map_data(body))
+        except ProfileError as error:
+            refusal = _refusal(error)
+            return Decision(
+                "profile_refused",
+                write(review, Response(allowed=False, refusal=refusal)),
+                {**facts, "problems": len(error.problems)},
+            )
+        warnings = [str(doubt) for doubt in profile.doubts]
+        return Decision("profile_accepted", write(review, Response(warnings=warnings)), facts)
+
+    def _namespace_labels(self, name: str) -> Mapping[str, str]:
+        try:
+            return self._source.namespace_labels(name)
+        except SourceError as error:
+            gone = isinstance(error, NotFoundError)
+            raise LoadError(str(error), gone=gone, retry_after=error.retry_after) from None
+
+
+def _facts(request: Envelope, pod: Pod | None = None) -> dict[str, Any]:
+    metadata = (pod and pod.metadata) or Metadata()
+    return {
+        "uid": request.uid,
+        "namespace": request.namespace,
+        "object": request.name or metadata.name or metadata.generate_name,
+        "dry_run": bool(request.dry_run),
+    }
+
+
+def _refusal(error: ProfileError) -> str:
+    lines = [f"- {problem}" for problem in error.problems[:_MOST_PROBLEMS]]
+    if len(error.problems) > _MOST_PROBLEMS:
+        lines.append(f"and {len(error.problems) - _MOST_PROBLEMS} more")
+    return "\n".join(("the profile is not valid and was not saved:", *lines))

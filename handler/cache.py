@@ -1,0 +1,181 @@
+"""A cache in front of slow reads: fresh within a TTL, refreshed ahead, last good in trouble."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from cachetools import LRUCache, TTLCache
+
+from .metrics import LOADS, USES
+
+__all__ = ["Cache", "LoadError"]
+
+T = TypeVar("T")
+
+# Together below the shortest time that a registration may give a webhook and still be useful.
+LOAD_SECONDS = 1.8
+"""How long a look-up waits for a load before it makes do with the last good value."""
+_RETRY_SECONDS = 1.0
+
+_log = logging.getLogger("eci-profile")
+
+
+class LoadError(Exception):
+    """A value can't be had.
+
+    ``gone``: the source answered that there is none, so the last good one doesn't count either.
+    ``retry_after``: in how many seconds to ask again, if the source said so.
+    """
+
+    def __init__(self, message: str, *, gone: bool = False, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.gone = gone
+        self.retry_after = retry_after
+
+
+@dataclass(slots=True)
+class _Entry(Generic[T]):
+    value: T
+    loaded: float
+    used: bool = False
+
+
+@dataclass(slots=True)
+class _Failure:
+    error: LoadError
+    retry: float  # until then nobody asks
+    until: float  # until then a retry is under way or due, and nobody waits for it
+
+
+class Cache(Generic[T]):
+    """Values by key, loaded in threads, for use on one event loop.
+
+    - Younger than ``ttl`` seconds: from memory, at once.
+    - Older: loaded again first. Many look-ups at once cause one load.
+    - In use: loaded again a little before it is too old, so that no look-up waits.
+    - Not loadable: the last good one, for ``keep`` seconds; without one, LoadError. The source is
+      asked again a second later, in the background.
+
+    The time of a value is the time at which its load began. Times are monotonic.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        load: Callable[[str], T],
+        *,
+        ttl: float,
+        keep: float,
+        size: int,
+        threads: int,
+    ) -> None:
+        self._name = name
+        self._load = load
+        self._ttl = ttl
+        self._entries: TTLCache[str, _Entry[T]] = TTLCache(size, keep, timer=time.monotonic)
+        self._failures: LRUCache[str, _Failure] = LRUCache(size)
+        self._loads: dict[str, asyncio.Task[T]] = {}
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._in_trouble = False
+        self._uses = {
+            result: USES.labels(name, result) for result in ("fresh", "loaded", "stale", "failed")
+        }
+
+    async def get(self, key: str) -> T:
+        """The value of the key.
+
+        Raises LoadError if it can't be loaded and no last good one is kept.
+        """
+        now = time.monotonic()
+        entry = self._entries.get(key)
+        if entry is not None:
+            entry.used = True
+            if now - entry.loaded < self._ttl:
+                self._uses["fresh"].inc()
+                return entry.value
+        failure = self._failures.get(key)
+        if failure is None or now >= failure.until or (entry is None and now >= failure.retry):
+            try:
+                value = await asyncio.wait_for(asyncio.shield(self._start(key)), LOAD_SECONDS)
+            except asyncio.TimeoutError:
+                error = LoadError(f"no answer within {LOAD_SECONDS} seconds")
+                self._failed(key, error)
+            except LoadError as raised:
+                error = raised
+            else:
+                self._uses["loaded"].inc()
+                return value
+            entry = None if error.gone else self._entries.get(key)
+        else:
+            error = failure.error
+            if now >= failure.retry:
+                self._start(key)
+        if entry is None:
+            self._uses["failed"].inc()
+            raise error
+        self._uses["stale"].inc()
+        return entry.value
+
+    def _start(self, key: str) -> asyncio.Task[T]:
+        task = self._loads.get(key)
+        if task is None:
+            task = self._loads[key] = asyncio.create_task(self._refresh(key))
+            task.add_done_callback(_retrieve)
+        return task
+
+    async def _refresh(self, key: str) -> T:
+        loop = asyncio.get_running_loop()
+        began = time.monotonic()
+        try:
+            value = await loop.run_in_executor(self._threads, self._load, key)
+        except Exception as raised:
+            LOADS.labels(self._name, "failed").inc()
+            error = raised if isinstance(raised, LoadError) else _unexpected(raised)
+            self._failed(key, error)
+            raise error from None
+        finally:
+            del self._loads[key]
+        LOADS.labels(self._name, "ok").inc()
+        self._failures.pop(key, None)
+        entry = self._entries[key] = _Entry(value, began)
+        if self._in_trouble:
+            self._in_trouble = False
+            _log.info("can be loaded again", extra={"cache": self._name, "key": key})
+        took = time.monotonic() - began
+        ahead = max(0.1 * self._ttl, min(3 * took, 0.5 * self._ttl))
+        loop.call_later(max(0.0, self._ttl - took - ahead), self._refresh_if_used, key, entry)
+        return value
+
+    def _refresh_if_used(self, key: str, entry: _Entry[T]) -> None:
+        if entry.used and self._entries.get(key) is entry:
+            self._start(key)
+
+    def _failed(self, key: str, error: LoadError) -> None:
+        now = time.monotonic()
+        pause = min(max(error.retry_after, _RETRY_SECONDS), self._ttl)
+        self._failures[key] = _Failure(error, now + pause, now + pause + LOAD_SECONDS)
+        if error.gone:
+            self._entries.pop(key, None)
+        elif not self._in_trouble:
+            self._in_trouble = True
+            _log.warning(
+                "can't be loaded, the last good one stays in force",
+                extra={"cache": self._name, "key": key, "reason": str(error)},
+            )
+
+
+def _unexpected(error: Exception) -> LoadError:
+    _log.error("unexpected error in a load", exc_info=error)
+    return LoadError(f"unexpected {type(error).__name__}: {error}")
+
+
+def _retrieve(task: asyncio.Task[T]) -> None:
+    """Look at the outcome, so that asyncio doesn't report it as never retrieved."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,190 @@
+"""The ``cm`` provider: the API server of the cluster, through the kubernetes client.
+
+It gets one ConfigMap and single namespaces and creates Events; it never lists or watches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from typing import Any, TypeVar
+
+from kubernetes import client, config
+from pydantic import ConfigDict, StrictStr, TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic.dataclasses import dataclass as validated
+from urllib3.exceptions import HTTPError
+
+from .sources import ConfigMap, NotFoundError, SourceError
+
+__all__ = ["ClusterSource"]
+
+_CONNECT_SECONDS = 1.0
+_READ_SECONDS = 1.5
+_MOST_BYTES = 8 * 2**20  # etcd takes objects of about 1.5 MiB
+_LONGEST_MESSAGE = 1024  # the API server's limit for an Event's message
+
+_RAW: dict[str, Any] = {
+    "_preload_content": False,
+    "_request_timeout": (_CONNECT_SECONDS, _READ_SECONDS),
+}
+
+_FORM = ConfigDict(alias_generator=to_camel)
+_T = TypeVar("_T")
+
+
+@validated(frozen=True, slots=True, config=_FORM)
+class _Metadata:
+    uid: StrictStr = ""
+    resource_version: StrictStr = ""
+    labels: dict[StrictStr, StrictStr] | None = None
+
+
+@validated(frozen=True, slots=True)
+class _ConfigMapForm:
+    metadata: _Metadata
+    data: dict[StrictStr, StrictStr] | None = None
+
+
+@validated(frozen=True, slots=True)
+class _NamespaceForm:
+    metadata: _Metadata
+
+
+_CONFIG_MAP = TypeAdapter(_ConfigMapForm)
+_NAMESPACE = TypeAdapter(_NamespaceForm)
+
+
+class _ConflictError(SourceError):
+    """There is an object of this name."""
+
+
+class ClusterSource:
+    """Reads from the API server, with the credentials of KUBECONFIG, the pod, or ~/.kube/config.
+
+    Raises SourceError if there are none. Nothing is connected before the first read.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._api = self._connect()
+
+    def config_map(self, namespace: str, name: str) -> ConfigMap:
+        """Get a ConfigMap."""
+        found = self._read(
+            _CONFIG_MAP,
+            lambda api: api.read_namespaced_config_map(name, namespace, **_RAW),
+        )
+        return ConfigMap(found.data or {}, found.metadata.uid, found.metadata.resource_version)
+
+    def namespace_labels(self, name: str) -> Mapping[str, str]:
+        """Get a namespace's labels."""
+        return (
+            self._read(_NAMESPACE, lambda api: api.read_namespace(name, **_RAW)).metadata.labels
+            or {}
+        )
+
+    def report(self, namespace: str, name: str, config_map: ConfigMap, message: str) -> None:
+        """Create a Warning Event on the ConfigMap. Its name makes it one for each version."""
+        now = datetime.now(timezone.utc)
+        event = client.CoreV1Event(
+            metadata=client.V1ObjectMeta(
+                name=f"{name}.invalid.{config_map.resource_version}", namespace=namespace
+            ),
+            involved_object=client.V1ObjectReference(
+                api_version="v1",
+                kind="ConfigMap",
+                namespace=namespace,
+                name=name,
+                uid=config_map.uid,
+                resource_version=config_map.resource_version,
+            ),
+            type="Warning",
+            reason="InvalidProfile",
+            message=_cut(message, _LONGEST_MESSAGE),
+            source=client.V1EventSource(component="eci-profile"),
+            first_timestamp=now,
+            last_timestamp=now,
+            count=1,
+        )
+        with contextlib.suppress(_ConflictError):  # another replica was first
+            self._call(lambda api: api.create_namespaced_event(namespace, event, **_RAW))
+
+    def _connect(self) -> client.CoreV1Api:
+        configuration = client.Configuration()
+        try:
+            if "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
+                config.load_incluster_config(configuration)
+            else:
+                config.load_kube_config(client_configuration=configuration)
+        except (config.ConfigException, OSError, ValueError) as error:
+            raise SourceError(f"no way to the API server: {error}") from None
+        configuration.retries = False  # the cache decides when to ask again
+        configuration.connection_pool_maxsize = self._threads
+        return client.CoreV1Api(client.ApiClient(configuration))
+
+    def _read(self, form: TypeAdapter[_T], call: Callable[[client.CoreV1Api], Any]) -> _T:
+        try:
+            return form.validate_json(self._call(call))
+        except ValidationError:
+            raise SourceError("the API server's answer is not the object asked for") from None
+
+    def _call(self, call: Callable[[client.CoreV1Api], Any]) -> bytes:
+        used = self._api
+        try:
+            try:
+                return _body(call(used))
+            except client.ApiException as error:
+                if error.status != 401:
+                    raise
+            # The token in a pod is replaced from time to time: read it again, and ask again.
+            self._api = self._connect()
+            return _body(call(self._api))
+        except client.ApiException as error:
+            raise _source_error(error) from None
+        except (HTTPError, OSError) as error:
+            self._api = self._connect()  # the CA may have been replaced as well
+            raise SourceError(f"the API server can't be reached: {_cut(str(error), 300)}") from None
+
+
+def _body(response: Any) -> bytes:
+    """The whole body, within the time that a read may take: not that long for each byte."""
+    end = time.monotonic() + _READ_SECONDS
+    body = bytearray()
+    while chunk := response.read1(2**16):
+        body += chunk
+        if time.monotonic() > end:
+            response.close()
+            raise TimeoutError("the answer takes too long")
+        if len(body) > _MOST_BYTES:
+            response.close()
+            raise OSError("the answer is too long")
+    response.release_conn()
+    return bytes(body)
+
+
+def _source_error(error: client.ApiException) -> SourceError:
+    if not error.status:  # TLS
+        return SourceError(f"the API server can't be trusted: {_cut(str(error.reason), 300)}")
+    try:
+        message = json.loads(error.body or "")["message"]
+    except (ValueError, LookupError, TypeError):
+        message = error.reason or ""
+    kind = {404: NotFoundError, 409: _ConflictError}.get(error.status, SourceError)
+    remedy = {
+        401: "; the credentials are wrong or have expired",
+        403: "; grant it to the service account",
+    }.get(error.status, "")
+    retry_after = str((error.headers or {}).get("Retry-After", ""))
+    return kind(
+        f"the API server answers {error.status}: {_cut(str(message), 300)}{remedy}",
+        float(retry_after) if retry_after.isdecimal() else 0.0,
+    )
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 3]}..."

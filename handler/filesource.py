@@ -1,0 +1,117 @@
+"""The ``file`` provider: a YAML file that stands in for a cluster."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .sources import ConfigMap, NotFoundError, SourceError
+from .text import read_documents
+
+__all__ = ["FileSource"]
+
+_NAME_LABEL = "kubernetes.io/metadata.name"  # the API server gives it to each namespace
+
+
+@dataclass(slots=True)
+class _Objects:
+    config_maps: dict[tuple[str | None, str], ConfigMap] = field(default_factory=dict)
+    namespaces: dict[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+class FileSource:
+    """Objects of a YAML stream, reread when the file changes. Kinds of no use here are passed over.
+
+    A namespace that the file doesn't have is one without labels of its own.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._lock = threading.Lock()
+        self._seen: tuple[int, ...] = ()
+        self._objects = _Objects()
+
+    def config_map(self, namespace: str, name: str) -> ConfigMap:
+        """Return the file's ConfigMap; one without a namespace stands for any."""
+        config_maps = self._current().config_maps
+        for key in ((namespace, name), (None, name)):
+            if key in config_maps:
+                return config_maps[key]
+        raise NotFoundError(f"{self._path} has no ConfigMap {namespace}/{name}")
+
+    def namespace_labels(self, name: str) -> Mapping[str, str]:
+        """Return a namespace's labels, with the one that the API server gives to each."""
+        return {_NAME_LABEL: name, **self._current().namespaces.get(name, {})}
+
+    def namespaces(self) -> list[str]:
+        """Return the names of the file's namespaces. Raises SourceError."""
+        return list(self._current().namespaces)
+
+    def report(self, namespace: str, name: str, config_map: ConfigMap, message: str) -> None:
+        """Do nothing: a file has no events, and the log has the message."""
+
+    def _current(self) -> _Objects:
+        with self._lock:
+            try:
+                stat = self._path.stat()
+                seen = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+                if seen != self._seen:
+                    self._objects = _objects(self._path.read_text("utf-8"))
+                    self._seen = seen
+            except OSError as error:
+                raise SourceError(f"{self._path} can't be read: {error.strerror}") from None
+            except UnicodeDecodeError:
+                raise SourceError(f"{self._path} is not UTF-8 text") from None
+            except ValueError as error:
+                raise SourceError(f"{self._path} is not as it should be: {error}") from None
+            return self._objects
+
+
+def _objects(text: str) -> _Objects:
+    objects = _Objects()
+    for reading in read_documents(text):
+        for document in _flattened(reading.value):
+            kind = document.get("kind")
+            if kind not in ("ConfigMap", "Namespace"):
+                continue
+            metadata = document.get("metadata")
+            name = metadata.get("name") if isinstance(metadata, dict) else None
+            if not isinstance(metadata, dict) or not isinstance(name, str) or not name:
+                raise ValueError(f"a {kind} has no metadata.name")
+            if kind == "ConfigMap":
+                data = document.get("data") or {}
+                if not isinstance(data, dict):
+                    raise ValueError(f"ConfigMap {name}: data must be an object")
+                objects.config_maps[metadata.get("namespace"), name] = ConfigMap(data)
+            else:
+                objects.namespaces[name] = _labels(name, metadata)
+    return objects
+
+
+def _flattened(document: Any) -> Iterator[dict[str, Any]]:
+    """The objects in a document, which may be a List of them, as kubectl writes."""
+    if document is None:
+        return
+    if not isinstance(document, dict):
+        raise ValueError("a document is not an object of Kubernetes")
+    items = document.get("items")
+    if document.get("kind") == "List" and isinstance(items, list):
+        for item in items:
+            yield from _flattened(item)
+    else:
+        yield document
+
+
+def _labels(name: str, metadata: Mapping[str, Any]) -> Mapping[str, str]:
+    labels = metadata.get("labels") or {}
+    if not isinstance(labels, dict):
+        raise ValueError(f"Namespace {name}: metadata.labels must be an object")
+    for key, value in labels.items():
+        if not isinstance(value, str):
+            raise ValueError(
+                f'Namespace {name}: label {key} must be a string; write it in "quotes"'
+            )
+    return labels

@@ -1,0 +1,135 @@
+"""The function: method, path and body in; status, headers and body out. Knows no host."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import metrics
+from .admission import Admission
+from .cache import LoadError
+from .review import BadReviewError
+
+__all__ = ["Answer", "Function"]
+
+_JSON = {"content-type": "application/json"}
+_LEVELS = {
+    **dict.fromkeys(("ignored", "left_alone", "no_match"), logging.DEBUG),
+    "unavailable": logging.DEBUG,  # the cache logs when that begins and ends
+    **dict.fromkeys(("bad_request", "too_large", "error"), logging.WARNING),
+}
+
+_log = logging.getLogger("eci-profile")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP response."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=lambda: _JSON)
+
+
+class Function:
+    """Answers reviews, probes and Prometheus. ``max_body``: the most bytes a body may have."""
+
+    def __init__(self, admission: Admission, max_body: int) -> None:
+        self.max_body = max_body
+        self._admission = admission
+        self._get: Mapping[str, Callable[[], Awaitable[Answer]]] = {
+            "/healthz": _alive,
+            "/health/liveness": _alive,
+            "/_/health": _alive,
+            "/readyz": self._ready,
+            "/health/readiness": self._ready,
+            "/_/ready": self._ready,
+            "/metrics": _metrics,
+        }
+
+    async def answer(self, method: str, path: str, body: bytes | None = b"") -> Answer:
+        """Answer a request. A body of None stands for one that is longer than it may be."""
+        if method == "POST":
+            return await self._review(body)
+        answer = self._get.get(path)
+        if answer is not None and method in ("GET", "HEAD"):
+            return await answer()
+        return _error(
+            405,
+            "MethodNotAllowed",
+            f"{method} {path} is not answered: POST an AdmissionReview, or GET one of "
+            + ", ".join(self._get),
+            {"allow": "POST, GET, HEAD" if answer else "POST"},
+        )
+
+    async def _review(self, body: bytes | None) -> Answer:
+        began = time.perf_counter()
+        outcome, answer, facts = await self._decide(body)
+        seconds = time.perf_counter() - began
+        metrics.REVIEWS.labels(outcome).inc()
+        metrics.SECONDS.observe(seconds)
+        level = _LEVELS.get(outcome, logging.INFO)
+        if _log.isEnabledFor(level):
+            milliseconds = round(seconds * 1000, 3)
+            _log.log(level, "review", extra={"outcome": outcome, **facts, "ms": milliseconds})
+        return answer
+
+    async def _decide(self, body: bytes | None) -> tuple[str, Answer, Mapping[str, Any]]:
+        try:
+            if body is None:
+                text = f"the body is longer than {self.max_body} bytes (ECI_PROFILE_MAX_BODY)"
+                return "too_large", _error(413, "RequestEntityTooLarge", text), {}
+            decision = await self._admission.decide(body)
+        except BadReviewError as error:
+            reason = str(error)
+            return "bad_request", _error(400, "BadRequest", reason), {"reason": reason}
+        except LoadError as error:
+            reason = str(error)
+            return "unavailable", _error(503, "ServiceUnavailable", reason), {"reason": reason}
+        except Exception as error:
+            _log.exception("unexpected error in a review")
+            text = f"unexpected {type(error).__name__}, see the log of eci-profile"
+            return "error", _error(500, "InternalError", text), {}
+        return decision.outcome, Answer(200, decision.body), decision.facts
+
+    async def _ready(self) -> Answer:
+        try:
+            state = await self._admission.state()
+        except LoadError as error:
+            return _error(503, "ServiceUnavailable", str(error))
+        if state.matcher is None:
+            return _error(503, "ServiceUnavailable", f"the profile is invalid: {state.errors}")
+        selectors = len(state.matcher.profile.selectors)
+        return _json(200, {"status": "ready", "selectors": selectors})
+
+
+async def _alive() -> Answer:
+    return _json(200, {"status": "alive"})
+
+
+async def _metrics() -> Answer:
+    return Answer(200, metrics.exposition(), {"content-type": metrics.CONTENT_TYPE})
+
+
+def _json(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Answer:
+    return Answer(status, json.dumps(body).encode(), {**_JSON, **(headers or {})})
+
+
+def _error(
+    code: int, reason: str, message: str, headers: Mapping[str, str] | None = None
+) -> Answer:
+    """An error as Kubernetes writes one, so that kubectl shows the message as it is."""
+    status = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": message,
+        "reason": reason,
+        "code": code,
+    }
+    return _json(code, status, headers)

@@ -1,0 +1,92 @@
+"""The profile in force: what the last look at the ConfigMap made of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+from .cache import LoadError
+from .log import listed
+from .matching import Matcher
+from .metrics import PROFILE_CHANGED, PROFILE_SELECTORS, PROFILE_VALID
+from .profile import ProfileError, parse
+from .sources import ConfigMap, NotFoundError, Source, SourceError
+
+__all__ = ["ProfileLoader", "State"]
+
+_log = logging.getLogger("eci-profile")
+
+
+@dataclass(slots=True)
+class State:
+    """``matcher`` is the last good profile's, or None; ``errors`` those of a newer, bad one."""
+
+    matcher: Matcher | None
+    config_map: ConfigMap | None
+    errors: str = ""
+    reported: bool = False
+
+
+class ProfileLoader:
+    """Loads the profile. Text that hasn't changed isn't parsed again."""
+
+    def __init__(self, source: Source, namespace: str, name: str) -> None:
+        self._source = source
+        self._namespace = namespace
+        self._name = name
+        self._state: State | None = None
+
+    def load(self, _key: str = "") -> State:
+        """Read the ConfigMap. Call it from one thread at a time.
+
+        Raises LoadError if it can't be read; a ConfigMap that is absent has no selectors.
+        """
+        config_map: ConfigMap | None
+        try:
+            config_map = self._source.config_map(self._namespace, self._name)
+        except NotFoundError:
+            config_map = None
+        except SourceError as error:
+            raise LoadError(str(error), retry_after=error.retry_after) from None
+        if self._state is None or _content(self._state.config_map) != _content(config_map):
+            self._state = self._changed(config_map)
+        return self._state
+
+    def report(self, state: State) -> None:
+        """Tell the source that the profile is invalid. Best effort: it may not be allowed."""
+        if state.config_map is None:
+            return
+        try:
+            self._source.report(self._namespace, self._name, state.config_map, state.errors)
+        except SourceError as error:
+            _log.info("no Event could be created for the profile", extra={"reason": str(error)})
+
+    def _changed(self, config_map: ConfigMap | None) -> State:
+        try:
+            profile = parse(config_map.data if config_map else None)
+        except ProfileError as error:
+            last_good = self._state.matcher if self._state else None
+            PROFILE_VALID.set(0)
+            _log.error(
+                "the profile is invalid, "
+                + ("the last good one stays in force" if last_good else "and there is no other"),
+                extra={"problems": [str(problem) for problem in error.problems]},
+            )
+            return State(last_good, config_map, str(error))
+        PROFILE_VALID.set(1)
+        PROFILE_SELECTORS.set(len(profile.selectors))
+        PROFILE_CHANGED.set(time.time())
+        _log.info(
+            "the profile is in force" if config_map else "there is no profile, no pod is changed",
+            extra={
+                "selectors": listed([selector.name for selector in profile.selectors]),
+                **({"doubts": list(map(str, profile.doubts))} if profile.doubts else {}),
+            },
+        )
+        return State(Matcher(profile), config_map)
+
+
+def _content(config_map: ConfigMap | None) -> object:
+    """What makes two ConfigMaps differ; other fields of one may be edited meanwhile."""
+    return config_map and (config_map.uid, config_map.data)

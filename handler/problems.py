@@ -1,0 +1,138 @@
+"""Problems of what an administrator wrote: where, which value, and the remedy, a sentence each."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+__all__ = ["Problem", "in_order", "problems_of", "show"]
+
+_SHOWN = 60
+_MAPS = frozenset(("annotations", "labels", "matchLabels", "nodeSelector"))
+
+Location = tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong or doubtful, and its place in what was written."""
+
+    location: Location
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+def problem(root: str, value: Any, location: Location, message: str) -> Problem:
+    """A problem at the location in a value, which stands under the key ``root``."""
+    return Problem(location, _path(root, value, location), message)
+
+
+def problems_of(
+    error: ValidationError, root: str, value: Any, fields: Callable[[Location], Sequence[str]]
+) -> Iterator[Problem]:
+    """All problems in a validation error. ``fields`` tells which fields an object may have."""
+    for details in error.errors(include_url=False):
+        location = tuple(part for part in details["loc"] if part != "[key]")
+        yield problem(root, value, location, _message(details, location, fields))
+
+
+def in_order(problems: list[Problem], value: Any) -> list[Problem]:
+    """The problems in the order in which they stand in the value."""
+
+    def place(problem: Problem) -> list[int]:
+        at, places = value, []
+        for part in problem.location:
+            if isinstance(at, dict):
+                places.append(list(at).index(str(part)) if part in at else len(at))
+                at = at.get(part)
+            else:
+                places.append(int(part))
+                at = at[int(part)]
+        return places
+
+    return sorted(problems, key=place)
+
+
+def show(value: Any) -> str:
+    """The value as one writes it in JSON, cut where it is long."""
+    match value:
+        case dict():
+            return "an object"
+        case list():
+            return "a list"
+        case Decimal():
+            text = str(value)
+        case _:
+            text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def _path(root: str, value: Any, location: Location) -> str:
+    path, parent = root, ""
+    for depth, part in enumerate(location):
+        if isinstance(part, int):
+            path += f"[{part}]"
+            name = value[part].get("name") if depth == 0 and isinstance(value[part], dict) else None
+            if name and isinstance(name, str):
+                path += f" {show(name)}"
+        elif parent in _MAPS or not part.isalnum():
+            path += f"[{show(part)}]"
+        else:
+            path += f": {part}" if depth == 1 else f".{part}"
+        parent = str(part)
+    return path
+
+
+def _message(
+    details: ErrorDetails, location: Location, fields: Callable[[Location], Sequence[str]]
+) -> str:
+    value = details["input"]
+    match details["type"]:
+        case "string_type":
+            return _not_text(value)
+        case "int_type":
+            return f"must be a whole number, got {show(value)}"
+        case "list_type":
+            return f"must be a list, got {show(value)}"
+        case "dict_type" | "dataclass_type":
+            return f"must be an object, got {show(value)}"
+        case "missing":
+            return "is required"
+        case "literal_error":
+            return f"must be {details['ctx']['expected']}, got {show(value)}"
+        case "unexpected_keyword_argument":
+            return _unknown(str(location[-1]), fields(location[:-1]))
+        case "value_error":
+            return f"{details['ctx']['error']}{_got(value)}"
+        case _:
+            return f"{details['msg']}{_got(value)}"
+
+
+def _got(value: Any) -> str:
+    return "" if value is None or isinstance(value, (dict, list)) else f", got {show(value)}"
+
+
+def _not_text(value: Any) -> str:
+    if value is None:
+        return 'must be a string, got null; write "" or leave it out'
+    if isinstance(value, (dict, list)):
+        return f"must be a string, got {show(value)}"
+    return f'must be a string, got {show(value)}; write "{show(value)}"'
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    lowered = {field.lower(): field for field in known}
+    close = difflib.get_close_matches(name.lower(), lowered, n=1)
+    if close:
+        return f"unknown field, did you mean {lowered[close[0]]}?"
+    return f"unknown field; known are {', '.join(known)}"

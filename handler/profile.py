@@ -1,0 +1,155 @@
+"""The profile: from the ConfigMap's text to the selectors in force, or every problem it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .labels import Requirement
+from .problems import Problem, in_order, problem
+from .scheduling import Toleration
+from .schema import (
+    DEFAULT_POLICY,
+    Policy,
+    WrittenEffect,
+    WrittenSelector,
+    WrittenToleration,
+    WrittenVirtualNode,
+    check_selectors,
+    check_virtual_node,
+)
+from .text import Reading, TextError, read
+
+__all__ = ["Profile", "ProfileError", "Selector", "VirtualNode", "parse"]
+
+
+class ProfileError(ValueError):
+    """The profile can't be taken. ``problems`` has every reason, in the order of the text."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Which pods are meant, and what happens to them. A side that is None is not asked."""
+
+    name: str
+    namespace: tuple[Requirement, ...] | None
+    object: tuple[Requirement, ...] | None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    policy: Policy = DEFAULT_POLICY
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualNode:
+    """What makes the scheduler put a pod on the virtual node; by default a VNode (363068)."""
+
+    node_selector: Mapping[str, str] = field(
+        default_factory=lambda: {"k8s.aliyun.com/vnode": "true"}
+    )
+    tolerations: tuple[Toleration, ...] = (
+        Toleration(key="k8s.aliyun.com/vnode", operator="Equal", value="true", effect="NoSchedule"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The selectors in the order in which they count, and the virtual node they place pods on.
+
+    ``doubts`` are what is allowed but hardly meant.
+    """
+
+    selectors: tuple[Selector, ...] = ()
+    virtual_node: VirtualNode = field(default_factory=VirtualNode)
+    doubts: tuple[Problem, ...] = ()
+
+
+def parse(data: Mapping[str, object] | None) -> Profile:
+    """Read the data of a ConfigMap. Keys but selectors and virtualNode belong to others.
+
+    Raises ProfileError, which names every problem: a profile is taken whole or not at all.
+    """
+    selectors_text, selectors_problems = _read(data, "selectors")
+    node_text, node_problems = _read(data, "virtualNode")
+    selectors, found = check_selectors(_given(selectors_text.value, []))
+    selectors_problems += in_order(found, selectors_text.value)
+    node, found = check_virtual_node(_given(node_text.value, {}))
+    node_problems += in_order(found, node_text.value)
+    if problems := selectors_problems + node_problems:
+        raise ProfileError(problems)
+    doubts = (
+        *_duplicates("selectors", selectors_text),
+        *_duplicates("virtualNode", node_text),
+        *_doubts(selectors, selectors_text.value),
+    )
+    ordered = sorted(selectors, key=lambda selector: -(selector.priority or 0))
+    return Profile(tuple(map(_selector, ordered)), _virtual_node(node), doubts)
+
+
+def _read(data: Mapping[str, object] | None, key: str) -> tuple[Reading, list[Problem]]:
+    text = (data or {}).get(key)
+    if text is None:
+        return Reading(None), []
+    if not isinstance(text, str):
+        return Reading(None), [problem(key, None, (), f"must be text; write `{key}: |` before it")]
+    try:
+        return read(text), []
+    except TextError as error:
+        return Reading(None), [problem(key, None, (), str(error))]
+
+
+def _given(value: Any, default: Any) -> Any:
+    return default if value in (None, "") else value
+
+
+def _duplicates(root: str, reading: Reading) -> Iterator[Problem]:
+    for key in reading.duplicate_keys:
+        yield problem(root, None, (), f"{key} is given twice in one object, the last one counts")
+
+
+def _doubts(selectors: Iterable[WrittenSelector], value: Any) -> Iterator[Problem]:
+    for index, selector in enumerate(selectors):
+        prefer = selector.policy and selector.policy.normal_node_prefer
+        if prefer and (prefer.cpu_ratio, prefer.memory_ratio) != (None, None):
+            yield problem(
+                "selectors",
+                value,
+                (index, "policy", "normalNodePrefer"),
+                "cpuRatio and memoryRatio are without effect",
+            )
+
+
+def _selector(written: WrittenSelector) -> Selector:
+    namespace, pod = written.namespace_selector, written.object_selector
+    effect = written.effect or WrittenEffect()
+    return Selector(
+        written.name,
+        namespace.requirements() if namespace else None,
+        pod.requirements() if pod else None,
+        dict(sorted((effect.annotations or {}).items())),
+        dict(sorted((effect.labels or {}).items())),
+        written.policy.name() if written.policy else DEFAULT_POLICY,
+    )
+
+
+def _virtual_node(written: WrittenVirtualNode) -> VirtualNode:
+    node = VirtualNode()
+    if written.node_selector is not None:
+        node = replace(node, node_selector=dict(sorted(written.node_selector.items())))
+    if written.tolerations is not None:
+        node = replace(node, tolerations=tuple(map(_toleration, written.tolerations)))
+    return node
+
+
+def _toleration(written: WrittenToleration) -> Toleration:
+    return Toleration(
+        written.key,
+        written.operator,
+        written.value,
+        written.effect,
+        written.toleration_seconds,
+    )

@@ -1,0 +1,70 @@
+"""The settings, from the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as validated
+
+__all__ = ["Settings", "SettingsError"]
+
+_PREFIX = "ECI_PROFILE_"
+_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+_MEANINGS = {
+    "provider": "cm (the cluster) or file",
+    "file": "the path of a YAML file",
+    "namespace": "the name of a namespace",
+    "name": "the name of a ConfigMap",
+    "ttl": "a number of seconds from 0 to 3600, such as 5 or 0.5",
+    "max_body": "a number of bytes from 1024 to 1073741824",
+    "log_level": "DEBUG, INFO, WARNING or ERROR",
+}
+
+
+class SettingsError(ValueError):
+    """A setting is wrong. The message is one sentence that names it, its value and the remedy."""
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+@validated(frozen=True, slots=True)
+class Settings:
+    """What an administrator may choose. ``ttl`` is in seconds, ``max_body`` in bytes."""
+
+    provider: Literal["cm", "file"] = "cm"
+    file: str = ""
+    namespace: Annotated[str, Field(pattern=_NAME, max_length=63)] = "kube-system"
+    name: Annotated[str, Field(pattern=_NAME, max_length=253)] = "eci-profile"
+    ttl: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 5.0
+    max_body: Annotated[int, Field(ge=1024, le=2**30)] = 8 * 2**20
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = (
+        "INFO"
+    )
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Settings:
+        """Read them; an empty variable counts as absent.
+
+        Raises SettingsError.
+        """
+        written = {
+            field: value
+            for field in _MEANINGS
+            if (value := environment.get(_PREFIX + field.upper(), "").strip())
+        }
+        try:
+            settings = TypeAdapter(cls).validate_python(written)
+        except ValidationError as error:
+            field = str(error.errors()[0]["loc"][0])
+            raise SettingsError(
+                f"{_PREFIX}{field.upper()} must be {_MEANINGS[field]}, not {written[field]!r}"
+            ) from None
+        if settings.provider == "file" and not settings.file:
+            raise SettingsError(
+                f"{_PREFIX}FILE must be {_MEANINGS['file']}, since {_PREFIX}PROVIDER is file"
+            )
+        return settings

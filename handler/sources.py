@@ -1,0 +1,49 @@
+"""Where the profile and the namespaces' labels are read: the small interface of all providers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = ["ConfigMap", "NotFoundError", "Source", "SourceError"]
+
+
+class SourceError(Exception):
+    """The source doesn't answer as it should. ``retry_after``: seconds, where it asked for that."""
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class NotFoundError(SourceError):
+    """The source answers that there is no such object."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigMap:
+    """A ConfigMap as read. Without a cluster, uid and resource version are empty."""
+
+    data: Mapping[str, object]
+    uid: str = ""
+    resource_version: str = ""
+
+
+class Source(Protocol):
+    """Reads single objects; blocks, so it is called in threads, from several at once."""
+
+    def config_map(self, namespace: str, name: str) -> ConfigMap:
+        """Read a ConfigMap. Raises NotFoundError, SourceError."""
+        ...
+
+    def namespace_labels(self, name: str) -> Mapping[str, str]:
+        """Read a namespace's labels. Raises NotFoundError, SourceError."""
+        ...
+
+    def report(self, namespace: str, name: str, config_map: ConfigMap, message: str) -> None:
+        """Tell those who look at the ConfigMap that it is invalid, once for each version of it.
+
+        Raises SourceError.
+        """
+        ...

@@ -1,0 +1,176 @@
+"""Reads what an administrator wrote in a ConfigMap: JSON, JSON with comments and tabs, or YAML.
+
+Scalars mean what they mean in JSON: only ``true``, ``false``, ``null`` and decimal numbers are
+not text, so YAML 1.1's ``yes``, ``0x10`` and ``2024-01-01`` stay as written. Numbers with a
+fraction are Decimals, since those remember how they were written.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import yaml
+
+__all__ = ["TextError", "read", "read_documents"]
+
+# The C parser recurses for a whole tree, and a deep one ends the process. Its events do not.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_MAX_DEPTH = 100
+
+_STRING_COMMENT_OR_TAB = re.compile(
+    r""" "(?:[^"\\]|\\.)*" | '(?:[^']|'')*' | (?<![^\s,:\[\]{}"'])\#[^\n]* | \t """,
+    re.VERBOSE | re.DOTALL,
+)
+_NULL = frozenset(("", "~", "null", "Null", "NULL"))
+_BOOLEANS = {
+    "true": True,
+    "True": True,
+    "TRUE": True,
+    "false": False,
+    "False": False,
+    "FALSE": False,
+}
+_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
+_FRACTION = re.compile(r"-?(?:0|[1-9][0-9]*)?(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
+
+
+class TextError(ValueError):
+    """The text is neither JSON nor YAML; the message says where (line and column from 1)."""
+
+    def __init__(self, message: str, line: int, column: int, *, certain: bool = False) -> None:
+        super().__init__(f"line {line}, column {column}: {message}")
+        self.certain = certain  # says what was meant, not only where reading stopped
+        self.position = (line, column)
+
+
+@dataclass(slots=True)
+class Reading:
+    """The value that a text holds, and the keys which one of its objects gives twice."""
+
+    value: Any
+    duplicate_keys: list[str] = field(default_factory=list)
+
+
+def read(text: str) -> Reading:
+    """Read one value. Text without any, such as only comments, is None.
+
+    Raises TextError.
+    """
+    try:
+        return _read_json(text)
+    except TextError as error:
+        json_error = error
+    if text.lstrip().startswith(("[", "{", "#")):
+        text = _STRING_COMMENT_OR_TAB.sub(_blank, text)
+        try:
+            return _read_json(text)
+        except TextError as error:
+            json_error = error
+    try:
+        documents = list(read_documents(text))
+    except TextError as yaml_error:
+        # The parser that came further has understood more of what was meant.
+        raise max(json_error, yaml_error, key=lambda e: (e.certain, e.position)) from None
+    if len(documents) > 1:
+        raise TextError("a second YAML document; write one only", 1, 1)
+    return documents[0] if documents else Reading(None)
+
+
+def read_documents(text: str) -> Iterator[Reading]:
+    """Read each document of a YAML stream.
+
+    Raises TextError.
+    """
+    try:
+        events = yaml.parse(text, Loader=_LOADER)
+        for event in events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                reading = Reading(None)
+                reading.value = _value(next(events), events, reading, 0)
+                yield reading
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        lines = text.splitlines() or [""]
+        if line > len(lines):  # the parser sees the end of the text as a line of its own
+            line, column = len(lines), len(lines[-1]) + 1
+        raise TextError(error.problem or "not YAML", line, column) from None
+    except yaml.YAMLError as error:  # a character that YAML forbids
+        raise TextError(" ".join(str(error).split()), 1, 1) from None
+
+
+def _blank(match: re.Match[str]) -> str:
+    found = match.group()
+    return found if found[0] in "\"'" else " " * len(found)
+
+
+def _read_json(text: str) -> Reading:
+    reading = Reading(None)
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        fields = dict(pairs)
+        if len(fields) < len(pairs):
+            keys = [key for key, _ in pairs]
+            reading.duplicate_keys += [key for key in fields if keys.count(key) > 1]
+        return fields
+
+    try:
+        reading.value = json.loads(text, object_pairs_hook=unique, parse_float=Decimal)
+    except json.JSONDecodeError as error:
+        raise TextError(error.msg, error.lineno, error.colno) from None
+    except RecursionError:
+        raise TextError("nested too deeply", 1, 1) from None
+    except ValueError:  # more digits than Python converts
+        raise TextError("a number with too many digits", 1, 1) from None
+    return reading
+
+
+def _value(event: Any, events: Iterator[Any], reading: Reading, depth: int) -> Any:
+    if depth > _MAX_DEPTH:
+        raise _error("nested too deeply", event)
+    if isinstance(event, yaml.AliasEvent) or event.anchor:
+        raise _error("anchors and aliases (& and *) are not supported; write the value out", event)
+    match event:
+        case yaml.ScalarEvent():
+            return _scalar(event)
+        case yaml.SequenceStartEvent():
+            items = []
+            while not isinstance(event := next(events), yaml.SequenceEndEvent):
+                items.append(_value(event, events, reading, depth + 1))
+            return items
+        case _:
+            fields: dict[str, Any] = {}
+            while not isinstance(event := next(events), yaml.MappingEndEvent):
+                if not isinstance(event, yaml.ScalarEvent):
+                    raise _error("a key must be text", event)
+                if event.value in fields:
+                    reading.duplicate_keys.append(event.value)
+                fields[event.value] = _value(next(events), events, reading, depth + 1)
+            return fields
+
+
+def _scalar(event: Any) -> Any:
+    text: str = event.value
+    if not event.implicit[0]:
+        if event.tag not in (None, "!", "tag:yaml.org,2002:str"):
+            raise _error(f"the tag {event.tag} is not supported", event)
+        return text
+    if text in _NULL:
+        return None
+    if text in _BOOLEANS:
+        return _BOOLEANS[text]
+    if _INTEGER.fullmatch(text) and len(text) < 100:
+        return int(text)
+    if text[-1].isdigit() and _FRACTION.fullmatch(text):
+        return Decimal(text)
+    return text
+
+
+def _error(message: str, event: Any) -> TextError:
+    mark = event.start_mark
+    return TextError(message, mark.line + 1, mark.column + 1, certain=True)

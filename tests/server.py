@@ -1,0 +1,213 @@
+"""The function as a real process: functions-framework's own command, started as README says."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import jsonpatch
+
+ROOT = Path(__file__).parent.parent
+DATA = Path(__file__).parent / "data"
+START_SECONDS = 20
+
+
+@dataclass
+class Reply:
+    """An HTTP response."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Server:
+    """A running server process, and the requests that one can send to it."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    log: IO[bytes]
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        return request(self.port, method, path, body, headers)
+
+    def post(self, review: Any) -> Reply:
+        """Send a review as kube-apiserver does."""
+        return post(self.port, review)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The value of a metric, 0 if it was never counted."""
+        written = ",".join(f'{key}="{value}"' for key, value in labels.items())
+        series = f"{name}{{{written}}}" if labels else name
+        for line in self.request("GET", "/metrics").body.decode().splitlines():
+            if line.startswith(f"{series} "):
+                return float(line.split()[-1])
+        return 0.0
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        """What the process has written to standard error, each line a JSON object."""
+        self.log.seek(0)
+        return [json.loads(line) for line in self.log.read().decode().splitlines()]
+
+
+@contextlib.contextmanager
+def serving(
+    environment: Mapping[str, str], log: Path, *options: str, entry: str = "handler/main.py"
+) -> Iterator[Server]:
+    """Run the server with these settings. Its standard error goes to the file ``log``."""
+    port = free_port()
+    with log.open("w+b") as written:
+        process = subprocess.Popen(
+            [*command(entry), "--port", str(port), *options],
+            env={**clean_environment(), **environment},
+            stderr=written,
+            cwd=ROOT,
+        )
+        server = Server(port, process, written)
+        try:
+            _wait_until_alive(server)
+            yield server
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(20)
+
+
+def request(
+    port: int,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Reply:
+    """Send a request on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    with contextlib.closing(connection):
+        connection.request(method, path, body, dict(headers or {}))
+        response = connection.getresponse()
+        found = {name.lower(): value for name, value in response.getheaders()}
+        return Reply(response.status, response.read(), found)
+
+
+def post(port: int, review: Any) -> Reply:
+    """Send a review as kube-apiserver does."""
+    headers = {"Content-Type": "application/json", "Accept": "application/json, */*"}
+    return request(port, "POST", "/mutate?timeout=5s", json.dumps(review).encode(), headers)
+
+
+def command(entry: str = "handler/main.py") -> list[str]:
+    program = Path(sys.executable).parent / "functions-framework"
+    return [str(program), "--source", str(ROOT / entry), "--target", "admit"]
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without settings of the function or of a cluster."""
+    mine = ("ECI_PROFILE_", "KUBE", "FUNCTION_")
+    return {key: value for key, value in os.environ.items() if not key.startswith(mine)}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _wait_until_alive(server: Server) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        if server.process.poll() is not None:
+            server.log.seek(0)
+            raise RuntimeError(f"the server ended: {server.log.read().decode()}")
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            if server.request("GET", "/healthz").status == 200:
+                return
+        time.sleep(0.05)
+    raise RuntimeError("the server does not answer")
+
+
+def review_of(pod: Mapping[str, Any], **request: Any) -> dict[str, Any]:
+    """A review of a pod's creation, with what kube-apiserver puts around the pod."""
+    kind = {"group": "", "version": "v1", "kind": "Pod"}
+    resource = {"group": "", "version": "v1", "resource": "pods"}
+    metadata = pod.get("metadata", {})
+    return {
+        "kind": "AdmissionReview",
+        "apiVersion": "admission.k8s.io/v1",
+        "request": {
+            "uid": "1c92d0a6-3cdd-4720-9e91-2b55691c333b",
+            "kind": kind,
+            "resource": resource,
+            "requestKind": kind,
+            "requestResource": resource,
+            **({"name": metadata["name"]} if "name" in metadata else {}),
+            "namespace": metadata.get("namespace", "default"),
+            "operation": "CREATE",
+            "userInfo": {"username": "admin", "groups": ["system:authenticated"]},
+            "object": pod,
+            "oldObject": None,
+            "dryRun": False,
+            "options": {"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"},
+            **request,
+        },
+    }
+
+
+def checked(reply: Reply, review: Mapping[str, Any]) -> dict[str, Any]:
+    """The response in a reply, checked as kube-apiserver checks it (verifyAdmissionResponse)."""
+    assert reply.status == 200, reply.body
+    assert reply.headers["content-type"] == "application/json"
+    answer = reply.json
+    assert answer.keys() == {"kind", "apiVersion", "response"}
+    assert answer["kind"] == "AdmissionReview"
+    assert answer["apiVersion"] == review["apiVersion"]
+    response: dict[str, Any] = answer["response"]
+    assert response.keys() <= {
+        *("uid", "allowed", "status", "patch", "patchType", "auditAnnotations", "warnings")
+    }
+    assert response["uid"] == review["request"]["uid"]
+    assert isinstance(response["allowed"], bool)
+    assert ("patch" in response) == ("patchType" in response)
+    assert ("status" in response) == (not response["allowed"])
+    for warning in response.get("warnings", []):
+        assert warning.isascii()
+        assert warning.isprintable()
+        assert 0 < len(warning) <= 256
+    return response
+
+
+def patch_of(response: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The operations of a response's patch, each of them an add."""
+    if "patch" not in response:
+        return []
+    assert response["patchType"] == "JSONPatch"
+    patch: list[dict[str, Any]] = json.loads(base64.b64decode(response["patch"], validate=True))
+    assert patch
+    assert {operation["op"] for operation in patch} == {"add"}
+    return patch
+
+
+def patched(pod: Any, response: Mapping[str, Any]) -> Any:
+    """The pod after the response's patch, as RFC 6902 has it."""
+    return jsonpatch.apply_patch(pod, patch_of(response))

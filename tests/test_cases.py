@@ -1,0 +1,56 @@
+"""The pairs of files in data/cases: a profile, namespaces and a pod, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from server import DATA, Server, checked, patched, review_of, serving
+
+CASES = sorted(path.name.removesuffix(".in.yaml") for path in DATA.glob("cases/*.in.yaml"))
+
+# Its effect's label makes the other selector match when the patched pod is sent again.
+FEEDS_ITSELF = "an-effects-label-does-not-make-another-selector-match"
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("cases") / "profile.yaml"
+    path.write_text("")
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(profile: Path) -> Iterator[Server]:
+    settings = {
+        "ECI_PROFILE_PROVIDER": "file",
+        "ECI_PROFILE_FILE": str(profile),
+        "ECI_PROFILE_TTL": "0",
+    }
+    with serving(settings, profile.with_suffix(".log")) as server:
+        yield server
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_case(case: str, server: Server, profile: Path) -> None:
+    given = (DATA / "cases" / f"{case}.in.yaml").read_text("utf-8")
+    profile.write_text(given, "utf-8")
+    (pod,) = (each for each in yaml.safe_load_all(given) if each["kind"] == "Pod")
+    after, told = yaml.safe_load_all((DATA / "cases" / f"{case}.out.yaml").read_text("utf-8"))
+
+    review = review_of(pod)
+    response = checked(server.post(review), review)
+
+    assert response["allowed"]
+    assert patched(pod, response) == after
+    assert response.get("warnings", []) == told["warnings"]
+    assert response.get("auditAnnotations", {}) == told["auditAnnotations"]
+    if case != FEEDS_ITSELF:
+        again = review_of(after)
+        assert "patch" not in checked(server.post(again), again)
+
+
+def test_all_cases_were_found() -> None:
+    assert len(CASES) >= 98

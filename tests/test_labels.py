@@ -1,0 +1,45 @@
+"""LabelSelectors against the verdicts of a real kube-apiserver."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+from server import DATA
+
+from handler.labels import LabelSelector
+
+RECORDED = json.loads((DATA / "labelselectors.json").read_text("utf-8"))
+SELECTOR = TypeAdapter(LabelSelector)
+
+
+def matches(selector: Any, labels: dict[str, str]) -> bool:
+    parsed = SELECTOR.validate_python(selector)
+    return all(requirement.matches(labels) for requirement in parsed.requirements())
+
+
+def test_selectors_match_what_the_api_server_found() -> None:
+    label_sets = RECORDED["label_sets"]
+    assert len(RECORDED["selectors"]) * len(label_sets) == 24_000
+    for recorded in RECORDED["selectors"]:
+        found = [
+            index
+            for index, labels in enumerate(label_sets)
+            if matches(recorded["selector"], labels)
+        ]
+        assert found == recorded["matches"], recorded["selector"]
+
+
+@pytest.mark.parametrize("selector", RECORDED["valid"], ids=json.dumps)
+def test_what_the_api_server_takes_is_valid(selector: Any) -> None:
+    SELECTOR.validate_python(selector)
+
+
+@pytest.mark.parametrize(
+    "recorded", RECORDED["invalid"], ids=lambda recorded: json.dumps(recorded["selector"])[:80]
+)
+def test_what_the_api_server_refuses_is_invalid(recorded: Any) -> None:
+    with pytest.raises(ValidationError):
+        SELECTOR.validate_python(recorded["selector"])
