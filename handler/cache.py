@@ -18,9 +18,9 @@ __all__ = ["Cache", "LoadError"]
 
 T = TypeVar("T")
 
-# Together below the shortest time that a registration may give a webhook and still be useful.
+# Well below the time-out of a registration, so that our own answer still arrives.
 LOAD_SECONDS = 1.8
-"""How long a look-up waits for a load before it makes do with the last good value."""
+"""How long a load may take."""
 _RETRY_SECONDS = 1.0
 
 _log = logging.getLogger("eci-profile")
@@ -46,11 +46,10 @@ class _Entry(Generic[T]):
     used: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Failure:
     error: LoadError
-    retry: float  # until then nobody asks
-    until: float  # until then a retry is under way or due, and nobody waits for it
+    retry: float  # until then the source is not asked again
 
 
 class Cache(Generic[T]):
@@ -59,8 +58,8 @@ class Cache(Generic[T]):
     - Younger than ``ttl`` seconds: from memory, at once.
     - Older: loaded again first. Many look-ups at once cause one load.
     - In use: loaded again a little before it is too old, so that no look-up waits.
-    - Not loadable: the last good one, for ``keep`` seconds; without one, LoadError. The source is
-      asked again a second later, in the background.
+    - Not loadable: the last good one, for ``keep`` seconds; without one, LoadError. While in use,
+      the source is asked again each second, in the background.
 
     The time of a value is the time at which its load began. Times are monotonic.
     """
@@ -100,25 +99,21 @@ class Cache(Generic[T]):
                 self._uses["fresh"].inc()
                 return entry.value
         failure = self._failures.get(key)
-        if failure is None or now >= failure.until or (entry is None and now >= failure.retry):
+        # In trouble, only those who have nothing else wait for an attempt that is under way.
+        if failure and (now < failure.retry or (entry and key in self._loads)):
+            error = failure.error
+        else:
             try:
-                value = await asyncio.wait_for(asyncio.shield(self._start(key)), LOAD_SECONDS)
-            except asyncio.TimeoutError:
-                error = LoadError(f"no answer within {LOAD_SECONDS} seconds")
-                self._failed(key, error)
+                value = await asyncio.shield(self._start(key))
             except LoadError as raised:
                 error = raised
+                entry = self._entries.get(key)
             else:
                 self._uses["loaded"].inc()
                 return value
-            entry = None if error.gone else self._entries.get(key)
-        else:
-            error = failure.error
-            if now >= failure.retry:
-                self._start(key)
         if entry is None:
             self._uses["failed"].inc()
-            raise error
+            raise LoadError(f"{self._name} {key}: {error}")
         self._uses["stale"].inc()
         return entry.value
 
@@ -133,10 +128,10 @@ class Cache(Generic[T]):
         loop = asyncio.get_running_loop()
         began = time.monotonic()
         try:
-            value = await loop.run_in_executor(self._threads, self._load, key)
+            load = loop.run_in_executor(self._threads, self._load, key)
+            value = await asyncio.wait_for(load, LOAD_SECONDS)
         except Exception as raised:
-            LOADS.labels(self._name, "failed").inc()
-            error = raised if isinstance(raised, LoadError) else _unexpected(raised)
+            error = _load_error(raised)
             self._failed(key, error)
             raise error from None
         finally:
@@ -157,22 +152,34 @@ class Cache(Generic[T]):
             self._start(key)
 
     def _failed(self, key: str, error: LoadError) -> None:
-        now = time.monotonic()
+        LOADS.labels(self._name, "failed").inc()
         pause = min(max(error.retry_after, _RETRY_SECONDS), self._ttl)
-        self._failures[key] = _Failure(error, now + pause, now + pause + LOAD_SECONDS)
+        self._failures[key] = _Failure(error, time.monotonic() + pause)
         if error.gone:
             self._entries.pop(key, None)
-        elif not self._in_trouble:
+            return
+        if not self._in_trouble:
             self._in_trouble = True
             _log.warning(
                 "can't be loaded, the last good one stays in force",
                 extra={"cache": self._name, "key": key, "reason": str(error)},
             )
+        entry = self._entries.get(key)
+        if entry is not None:
+            entry.used = False
+            loop = asyncio.get_running_loop()
+            loop.call_later(pause, self._refresh_if_used, key, entry)
 
 
-def _unexpected(error: Exception) -> LoadError:
-    _log.error("unexpected error in a load", exc_info=error)
-    return LoadError(f"unexpected {type(error).__name__}: {error}")
+def _load_error(error: Exception) -> LoadError:
+    match error:
+        case LoadError():
+            return error
+        case asyncio.TimeoutError():
+            return LoadError(f"no answer within {LOAD_SECONDS} seconds")
+        case _:
+            _log.error("unexpected error in a load", exc_info=error)
+            return LoadError(f"unexpected {type(error).__name__}: {error}")
 
 
 def _retrieve(task: asyncio.Task[T]) -> None:

@@ -8,11 +8,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
+import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
+import urllib3.connection
+import yaml
 from kubernetes import client, config
 from pydantic import ConfigDict, StrictStr, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
@@ -46,12 +50,14 @@ class _Metadata:
 
 @validated(frozen=True, slots=True)
 class _ConfigMapForm:
+    kind: Literal["ConfigMap"]
     metadata: _Metadata
     data: dict[StrictStr, StrictStr] | None = None
 
 
 @validated(frozen=True, slots=True)
 class _NamespaceForm:
+    kind: Literal["Namespace"]
     metadata: _Metadata
 
 
@@ -61,6 +67,35 @@ _NAMESPACE = TypeAdapter(_NamespaceForm)
 
 class _ConflictError(SourceError):
     """There is an object of this name."""
+
+
+class _Bounded:
+    """Ends the wait for an answer's head: urllib3's own limit starts anew with each byte."""
+
+    def getresponse(self) -> Any:
+        timer = threading.Timer(_READ_SECONDS, _shut, [self.sock])  # type: ignore[attr-defined]
+        timer.daemon = True
+        timer.start()
+        try:
+            return super().getresponse()  # type: ignore[misc]
+        finally:
+            timer.cancel()
+
+
+class _HTTPConnection(_Bounded, urllib3.connection.HTTPConnection):
+    pass
+
+
+class _HTTPSConnection(_Bounded, urllib3.connection.HTTPSConnection):
+    pass
+
+
+class _HTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
 
 
 class ClusterSource:
@@ -116,16 +151,28 @@ class ClusterSource:
 
     def _connect(self) -> client.CoreV1Api:
         configuration = client.Configuration()
+        chosen = os.environ.get("KUBECONFIG")
+        in_a_pod = "KUBERNETES_SERVICE_HOST" in os.environ
         try:
-            if "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
-                config.load_incluster_config(configuration)
-            else:
+            if chosen or not in_a_pod:
                 config.load_kube_config(client_configuration=configuration)
-        except (config.ConfigException, OSError, ValueError) as error:
-            raise SourceError(f"no way to the API server: {error}") from None
+            else:
+                config.load_incluster_config(configuration)
+        except (config.ConfigException, OSError, ValueError, yaml.YAMLError) as error:
+            if chosen:
+                way = f"KUBECONFIG={chosen}"
+            elif in_a_pod:
+                way = "the pod's service account"
+            else:
+                way = "~/.kube/config (set KUBECONFIG, run in a pod, or use the provider file)"
+            reason = " ".join(str(error).split())
+            raise SourceError(f"no way to the API server by {way}: {reason}") from None
         configuration.retries = False  # the cache decides when to ask again
         configuration.connection_pool_maxsize = self._threads
-        return client.CoreV1Api(client.ApiClient(configuration))
+        api_client = client.ApiClient(configuration)
+        pools = api_client.rest_client.pool_manager
+        pools.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+        return client.CoreV1Api(api_client)
 
     def _read(self, form: TypeAdapter[_T], call: Callable[[client.CoreV1Api], Any]) -> _T:
         try:
@@ -165,6 +212,11 @@ def _body(response: Any) -> bytes:
             raise OSError("the answer is too long")
     response.release_conn()
     return bytes(body)
+
+
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _source_error(error: client.ApiException) -> SourceError:

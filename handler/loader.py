@@ -15,6 +15,8 @@ from .sources import ConfigMap, NotFoundError, Source, SourceError
 
 __all__ = ["ProfileLoader", "State"]
 
+_ABSENT = ConfigMap({})
+
 _log = logging.getLogger("eci-profile")
 
 
@@ -23,7 +25,7 @@ class State:
     """``matcher`` is the last good profile's, or None; ``errors`` those of a newer, bad one."""
 
     matcher: Matcher | None
-    config_map: ConfigMap | None
+    config_map: ConfigMap
     errors: str = ""
     reported: bool = False
 
@@ -42,11 +44,10 @@ class ProfileLoader:
 
         Raises LoadError if it can't be read; a ConfigMap that is absent has no selectors.
         """
-        config_map: ConfigMap | None
         try:
             config_map = self._source.config_map(self._namespace, self._name)
         except NotFoundError:
-            config_map = None
+            config_map = _ABSENT
         except SourceError as error:
             raise LoadError(str(error), retry_after=error.retry_after) from None
         if self._state is None or _content(self._state.config_map) != _content(config_map):
@@ -55,16 +56,18 @@ class ProfileLoader:
 
     def report(self, state: State) -> None:
         """Tell the source that the profile is invalid. Best effort: it may not be allowed."""
-        if state.config_map is None:
-            return
+        instead = (
+            "the last good profile stays in force" if state.matcher else "no profile is in force"
+        )
+        message = f"{instead}; this one has errors:\n{state.errors}"
         try:
-            self._source.report(self._namespace, self._name, state.config_map, state.errors)
+            self._source.report(self._namespace, self._name, state.config_map, message)
         except SourceError as error:
             _log.info("no Event could be created for the profile", extra={"reason": str(error)})
 
-    def _changed(self, config_map: ConfigMap | None) -> State:
+    def _changed(self, config_map: ConfigMap) -> State:
         try:
-            profile = parse(config_map.data if config_map else None)
+            profile = parse(config_map.data)
         except ProfileError as error:
             last_good = self._state.matcher if self._state else None
             PROFILE_VALID.set(0)
@@ -78,7 +81,9 @@ class ProfileLoader:
         PROFILE_SELECTORS.set(len(profile.selectors))
         PROFILE_CHANGED.set(time.time())
         _log.info(
-            "the profile is in force" if config_map else "there is no profile, no pod is changed",
+            "there is no profile, no pod is changed"
+            if config_map is _ABSENT
+            else "the profile is in force",
             extra={
                 "selectors": listed([selector.name for selector in profile.selectors]),
                 **({"doubts": list(map(str, profile.doubts))} if profile.doubts else {}),
@@ -87,6 +92,6 @@ class ProfileLoader:
         return State(Matcher(profile), config_map)
 
 
-def _content(config_map: ConfigMap | None) -> object:
+def _content(config_map: ConfigMap) -> object:
     """What makes two ConfigMaps differ; other fields of one may be edited meanwhile."""
-    return config_map and (config_map.uid, config_map.data)
+    return config_map is _ABSENT, config_map.uid, config_map.data

@@ -74,6 +74,7 @@ def show(value: Any) -> str:
             text = str(value)
         case _:
             text = json.dumps(value, ensure_ascii=False)
+            text = text.encode(errors="backslashreplace").decode()  # half a surrogate pair
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
@@ -135,4 +136,6 @@ def _unknown(name: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(name.lower(), lowered, n=1)
     if close:
         return f"unknown field, did you mean {lowered[close[0]]}?"
+    if not known:
+        return "unknown field; none is known here"
     return f"unknown field; known are {', '.join(known)}"

@@ -26,6 +26,7 @@ _STRING_COMMENT_OR_TAB = re.compile(
     r""" "(?:[^"\\]|\\.)*" | '(?:[^']|'')*' | (?<![^\s,:\[\]{}"'])\#[^\n]* | \t """,
     re.VERBOSE | re.DOTALL,
 )
+_TAGS = (None, "!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")))
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
 _BOOLEANS = {
     "true": True,
@@ -135,6 +136,8 @@ def _value(event: Any, events: Iterator[Any], reading: Reading, depth: int) -> A
         raise _error("nested too deeply", event)
     if isinstance(event, yaml.AliasEvent) or event.anchor:
         raise _error("anchors and aliases (& and *) are not supported; write the value out", event)
+    if event.tag not in _TAGS:
+        raise _error(f"the tag {event.tag} is not supported", event)
     match event:
         case yaml.ScalarEvent():
             return _scalar(event)
@@ -156,9 +159,7 @@ def _value(event: Any, events: Iterator[Any], reading: Reading, depth: int) -> A
 
 def _scalar(event: Any) -> Any:
     text: str = event.value
-    if not event.implicit[0]:
-        if event.tag not in (None, "!", "tag:yaml.org,2002:str"):
-            raise _error(f"the tag {event.tag} is not supported", event)
+    if not event.implicit[0]:  # quoted, or with a tag
         return text
     if text in _NULL:
         return None

@@ -125,7 +125,10 @@ def command(entry: str = "handler/main.py") -> list[str]:
 def clean_environment() -> dict[str, str]:
     """The environment without settings of the function or of a cluster."""
     mine = ("ECI_PROFILE_", "KUBE", "FUNCTION_")
-    return {key: value for key, value in os.environ.items() if not key.startswith(mine)}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(mine)}
+    if "COVERAGE_PROCESS_CONFIG" in environment:
+        environment["PYTHONPATH"] = str(ROOT / "tests" / "coverage_hook")
+    return environment
 
 
 def free_port() -> int:
@@ -151,7 +154,7 @@ def review_of(pod: Mapping[str, Any], **request: Any) -> dict[str, Any]:
     """A review of a pod's creation, with what kube-apiserver puts around the pod."""
     kind = {"group": "", "version": "v1", "kind": "Pod"}
     resource = {"group": "", "version": "v1", "resource": "pods"}
-    metadata = pod.get("metadata", {})
+    metadata = pod.get("metadata") or {}
     return {
         "kind": "AdmissionReview",
         "apiVersion": "admission.k8s.io/v1",

@@ -1,0 +1,191 @@
+"""The ``file`` provider, and what ends the start."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from server import ROOT, Server, checked, clean_environment, command, patch_of, review_of, serving
+
+PROFILE = """
+kind: ConfigMap
+metadata: {{name: eci-profile, namespace: kube-system}}
+data:
+  selectors: |
+    [{{"name": "a", "namespaceSelector": {{"matchLabels": {{"{key}": "{value}"}}}}}}]
+---
+kind: Namespace
+metadata: {{name: team-a, labels: {{eci: "true"}}}}
+"""
+POD = {"metadata": {"name": "web", "namespace": "team-a"}, "spec": {"containers": []}}
+
+
+def on(profile: Path, **settings: str) -> Any:
+    environment = {
+        "ECI_PROFILE_PROVIDER": "file",
+        "ECI_PROFILE_FILE": str(profile),
+        "ECI_PROFILE_TTL": "0.1",
+        **settings,
+    }
+    return serving(environment, profile.with_suffix(".log"))
+
+
+def placed(server: Server, namespace: str = "team-a") -> bool:
+    review = review_of(POD, namespace=namespace)
+    return bool(patch_of(checked(server.post(review), review)))
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Path:
+    path = tmp_path / "profile.yaml"
+    path.write_text(PROFILE.format(key="eci", value="true"))
+    return path
+
+
+def test_the_file_is_read_again_when_it_changes(profile: Path) -> None:
+    with on(profile) as server:
+        assert placed(server)
+        profile.write_text(PROFILE.format(key="eci", value="not"))
+        time.sleep(0.2)
+        assert not placed(server)
+
+
+def test_a_file_that_breaks_or_goes_leaves_the_last_good_one_in_force(profile: Path) -> None:
+    with on(profile) as server:
+        assert placed(server)
+        profile.write_text("kind: [")
+        time.sleep(0.2)
+        assert placed(server)
+        profile.unlink()
+        time.sleep(0.2)
+        assert placed(server)
+        profile.write_text(PROFILE.format(key="eci", value="not"))
+        time.sleep(1.5)
+        assert not placed(server)
+
+
+def test_every_namespace_has_the_label_with_its_name(profile: Path) -> None:
+    profile.write_text(PROFILE.format(key="kubernetes.io/metadata.name", value="team-b"))
+    with on(profile) as server:
+        assert not placed(server)
+        assert placed(server, "team-b")
+
+
+def test_other_kinds_lists_and_a_config_map_without_namespace_are_understood(
+    tmp_path: Path,
+) -> None:
+    profile = tmp_path / "profile.yaml"
+    profile.write_text(
+        """
+kind: List
+items:
+- {kind: ConfigMap, metadata: {name: other}, data: {selectors: '['}}
+- {kind: ConfigMap, metadata: {name: eci-profile}, data: {selectors: '[{"name": "a",
+    "objectSelector": {}}]'}}
+---
+---
+kind: Deployment
+spec: anything
+"""
+    )
+    with on(profile) as server:
+        assert placed(server)
+
+
+def test_a_file_without_a_profile_changes_no_pod(tmp_path: Path) -> None:
+    profile = tmp_path / "profile.yaml"
+    profile.write_text("")
+    with on(profile) as server:
+        assert not placed(server)
+
+
+def test_an_invalid_profile_does_not_end_the_start_but_is_503(tmp_path: Path) -> None:
+    profile = tmp_path / "profile.yaml"
+    profile.write_text("{kind: ConfigMap, metadata: {name: eci-profile}, data: {selectors: '[5]'}}")
+    with on(profile) as server:
+        reply = server.post(review_of(POD))
+        assert reply.status == 503
+        assert "selectors[0]: must be an object, got 5" in reply.json["message"]
+
+
+def ends(**settings: str) -> str:
+    """What the start says when it ends at once."""
+    ended = subprocess.run(
+        [*command(), "--port", "1"],
+        env={**clean_environment(), "HOME": "/nonexistent", **settings},
+        cwd=ROOT,
+        capture_output=True,
+        timeout=20,
+        check=False,
+    )
+    assert ended.returncode == 1
+    (line,) = ended.stderr.decode().splitlines()
+    assert line.startswith("eci-profile: ")
+    return line
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"ECI_PROFILE_PROVIDER": "crd"}, ["ECI_PROFILE_PROVIDER", "'crd'", "cm"]),
+        ({"ECI_PROFILE_TTL": "5s"}, ["ECI_PROFILE_TTL", "'5s'", "seconds"]),
+        ({"ECI_PROFILE_TTL": "-1"}, ["ECI_PROFILE_TTL", "'-1'"]),
+        ({"ECI_PROFILE_TTL": "nan"}, ["ECI_PROFILE_TTL", "'nan'"]),
+        ({"ECI_PROFILE_MAX_BODY": "8Mi"}, ["ECI_PROFILE_MAX_BODY", "'8Mi'", "bytes"]),
+        ({"ECI_PROFILE_MAX_BODY": "1"}, ["ECI_PROFILE_MAX_BODY", "'1'"]),
+        ({"ECI_PROFILE_NAMESPACE": "Kube"}, ["ECI_PROFILE_NAMESPACE", "'Kube'"]),
+        ({"ECI_PROFILE_NAME": "a/b"}, ["ECI_PROFILE_NAME", "'a/b'"]),
+        ({"ECI_PROFILE_LOG_LEVEL": "loud"}, ["ECI_PROFILE_LOG_LEVEL", "'loud'", "DEBUG"]),
+        ({"ECI_PROFILE_PROVIDER": "file"}, ["ECI_PROFILE_FILE"]),
+        (
+            {"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": "/no/such"},
+            ["/no/such", "No such file"],
+        ),
+        ({"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": "/"}, ["/", "directory"]),
+        ({}, ["no way to the API server", "KUBECONFIG"]),
+        ({"KUBECONFIG": "/no/such"}, ["no way to the API server", "/no/such"]),
+        ({"KUBECONFIG": "README.md"}, ["KUBECONFIG=README.md"]),
+        ({"KUBECONFIG": "LICENSE"}, ["KUBECONFIG=LICENSE"]),
+        (
+            {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"},
+            ["no way to the API server", "token"],
+        ),
+    ],
+)
+def test_a_wrong_setting_ends_the_start_with_one_sentence(
+    settings: dict[str, str], words: list[str]
+) -> None:
+    line = ends(**settings)
+    for word in words:
+        assert word in line
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"kind: [", ["line 1, column 8"]),
+        (b"\xff", ["not UTF-8"]),
+        (b"- 5", ["not an object"]),
+        (b"kind: Namespace", ["a Namespace has no metadata.name"]),
+        (b"{kind: Namespace, metadata: {name: a, labels: {b: true}}}", ["label b", "quotes"]),
+        (b"{kind: Namespace, metadata: {name: a, labels: []}}", []),
+        (b"{kind: Namespace, metadata: {name: a, labels: x}}", ["labels must be an object"]),
+        (b"{kind: ConfigMap, metadata: {name: a}, data: x}", ["data must be an object"]),
+        (b"[" * 100_000, ["nested too deeply"]),
+    ],
+)
+def test_a_file_that_is_no_stream_of_objects_ends_the_start(
+    text: bytes, words: list[str], tmp_path: Path
+) -> None:
+    profile = tmp_path / "profile.yaml"
+    profile.write_bytes(text)
+    if not words:
+        with on(profile) as server:
+            assert not placed(server)
+        return
+    line = ends(ECI_PROFILE_PROVIDER="file", ECI_PROFILE_FILE=str(profile))
+    for word in [str(profile), *words]:
+        assert word in line

@@ -1,0 +1,55 @@
+"""What the API server's limits do to an answer."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from server import review_of
+
+from handler.mutation import mutate
+from handler.profile import parse
+from handler.review import Response, read, write
+
+
+def answer(pod: dict[str, Any], selectors: list[dict[str, Any]]) -> dict[str, Any]:
+    review = read(json.dumps(review_of(pod)).encode())
+    assert review.pod is not None
+    profile = parse({"selectors": json.dumps(selectors)})
+    mutation = mutate(review.pod, profile.selectors, profile.virtual_node)
+    written = write(review, Response(operations=mutation.operations, warnings=mutation.warnings))
+    response: dict[str, Any] = json.loads(written)["response"]
+    response["operations"] = mutation.operations
+    return response
+
+
+def selector(name: str, annotations: dict[str, str]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "objectSelector": {},
+        "effect": {"annotations": annotations},
+        "policy": {"normalNodeOnly": {}},
+    }
+
+
+def test_annotations_for_which_the_api_server_would_refuse_the_pod_are_left_out() -> None:
+    own = {"own": "x" * 262_000}
+    wanted = {"a": "1" * 100, "b": "2" * 200, "c": "3" * 30}
+    response = answer({"metadata": {"annotations": own}}, [selector("s", wanted)])
+    added = {operation["path"] for operation in response["operations"]}
+    assert added == {"/metadata/annotations/a", "/metadata/annotations/c"}
+    assert response["warnings"] == [
+        "annotation b: left out, or the pod's annotations would exceed 262144 bytes"
+    ]
+
+
+def test_warnings_fit_into_the_api_servers_headers() -> None:
+    own = {f"example.com/{number}-{'k' * 40}": "é\x7f\n" * 50 for number in range(30)}
+    wanted = dict.fromkeys(own, '"✓' * 50)
+    response = answer({"metadata": {"annotations": own}}, [selector("名" * 300, wanted)])
+    warnings = response["warnings"]
+    assert len(warnings) == 11
+    assert warnings[-1] == "and 20 more warnings"
+    assert all(len(warning) <= 256 for warning in warnings)
+    assert sum(map(len, warnings)) < 4096
+    assert all(warning.isascii() and warning.isprintable() for warning in warnings)

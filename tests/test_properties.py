@@ -1,0 +1,233 @@
+"""What holds for every pod and every profile."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import jsonpatch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from server import patch_of, review_of
+
+from handler.labels import Requirement
+from handler.matching import Matcher
+from handler.mutation import left_alone, mutate
+from handler.profile import Profile, Selector, parse
+from handler.review import Response, read, write
+
+KEYS = ["app", "eci", "k8s.aliyun.com/x", "example.com/a"]
+VALUES = ["", "true", "web", "gpu"]
+VNODE = "k8s.aliyun.com/vnode"
+
+keys = st.sampled_from(KEYS)
+values = st.sampled_from(VALUES)
+maps = st.dictionaries(keys, values, max_size=3)
+
+
+def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.none() | strategy
+
+
+def objects(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+expressions = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "key": keys,
+            "operator": st.sampled_from(["In", "NotIn"]),
+            "values": st.lists(values, min_size=1, max_size=2),
+        }
+    ),
+    st.fixed_dictionaries({"key": keys, "operator": st.sampled_from(["Exists", "DoesNotExist"])}),
+)
+label_selectors = objects(
+    matchLabels=maybe(maps), matchExpressions=maybe(st.lists(expressions, max_size=2))
+)
+policies: st.SearchStrategy[Any] = st.sampled_from(
+    [{policy: {}} for policy in ("virtualNodeOnly", "fair", "normalNodePrefer", "normalNodeOnly")]
+)
+side = st.sampled_from(["namespaceSelector", "objectSelector"])
+selectors = st.builds(
+    lambda side, selector, more: {side: selector, **more},
+    side,
+    label_selectors,
+    objects(
+        namespaceSelector=maybe(label_selectors),
+        effect=maybe(objects(annotations=maybe(maps), labels=maybe(maps))),
+        policy=maybe(policies),
+        priority=maybe(st.integers(-2, 2)),
+    ),
+).filter(lambda s: s.get("namespaceSelector") is not None or "objectSelector" in s)
+profiles = st.lists(selectors, max_size=6).map(
+    lambda many: [{"name": f"s{number}", **each} for number, each in enumerate(many)]
+)
+tolerations = st.lists(
+    objects(
+        key=st.sampled_from(["", "dedicated", VNODE]),
+        operator=st.sampled_from(["", "Equal", "Exists"]),
+        value=st.sampled_from(["", "true", "gpu"]),
+        effect=st.sampled_from(["", "NoSchedule", "NoExecute"]),
+        tolerationSeconds=st.integers(0, 300),
+    ),
+    max_size=3,
+)
+terms = objects(
+    matchExpressions=st.lists(
+        st.fixed_dictionaries(
+            {
+                "key": st.sampled_from(["zone", VNODE]),
+                "operator": st.sampled_from(["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]),
+                "values": st.lists(st.sampled_from(["a", "true", "7"]), max_size=2),
+            }
+        ),
+        max_size=2,
+    ),
+    matchFields=st.just([{"key": "metadata.name", "operator": "In", "values": ["n"]}]),
+)
+affinities = objects(
+    nodeAffinity=maybe(
+        objects(
+            requiredDuringSchedulingIgnoredDuringExecution=maybe(
+                objects(nodeSelectorTerms=maybe(st.lists(terms, max_size=2)))
+            ),
+            preferredDuringSchedulingIgnoredDuringExecution=maybe(
+                st.lists(
+                    st.fixed_dictionaries({"weight": st.integers(1, 100), "preference": terms}),
+                    max_size=2,
+                )
+            ),
+        )
+    ),
+    podAffinity=st.just({"x": 1}),
+)
+pods = objects(
+    metadata=maybe(
+        objects(
+            name=st.text(max_size=5),
+            labels=maybe(maps),
+            annotations=maybe(st.dictionaries(st.text(max_size=4), st.text(max_size=4))),
+        )
+    ),
+    spec=maybe(
+        objects(
+            nodeSelector=maybe(st.dictionaries(st.sampled_from(["zone", VNODE]), values)),
+            tolerations=maybe(tolerations),
+            affinity=maybe(affinities),
+            containers=st.just([{"name": "web"}]),
+        )
+    ),
+)
+
+
+def answer(selectors: Any, pod: Any, namespace_labels: Any, uid: str = "1") -> dict[str, Any]:
+    """The response, by way of the wire's format."""
+    review = read(json.dumps(review_of(pod, uid=uid)).encode())
+    assert review.pod is not None
+    assert left_alone(review.pod) is None
+    profile = parse({"selectors": json.dumps(selectors)})
+    matcher = Matcher(profile)
+    labels = (review.pod.metadata and review.pod.metadata.labels) or {}
+    matching = matcher.match(labels, namespace_labels)
+    mutation = mutate(review.pod, matching, profile.virtual_node)
+    written = write(review, Response(operations=mutation.operations, warnings=mutation.warnings))
+    response: dict[str, Any] = json.loads(written)["response"]
+    return response
+
+
+def kept(after: Any, before: Any) -> bool:
+    """Whether no value that was there is changed or lost; null is the absence of one."""
+    if before is None:
+        return True
+    if isinstance(before, dict):
+        return all(kept(after.get(key), value) for key, value in before.items())
+    if isinstance(before, list):
+        return bool(after[: len(before)] == before)
+    return bool(after == before)
+
+
+def without_feeding(profile: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The profile without effects that could make another selector match."""
+    for selector in profile:
+        if selector.get("effect"):
+            selector["effect"].pop("labels", None)
+    return profile
+
+
+def reversed_keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: reversed_keys(value[key]) for key in reversed(list(value))}
+    if isinstance(value, list):
+        return [reversed_keys(item) for item in value]
+    return value
+
+
+@settings(max_examples=500)
+@given(profiles, pods, maps)
+def test_the_patch_applies_and_changes_or_loses_nothing(
+    profile: Any, pod: Any, namespace_labels: Any
+) -> None:
+    before = copy.deepcopy(pod)
+    after = jsonpatch.apply_patch(pod, patch_of(answer(profile, pod, namespace_labels)))
+    assert pod == before
+    assert kept(after, before)
+
+
+@settings(max_examples=500)
+@given(profiles.map(without_feeding), pods, maps)
+def test_a_second_pass_gives_no_patch(profile: Any, pod: Any, namespace_labels: Any) -> None:
+    after = jsonpatch.apply_patch(pod, patch_of(answer(profile, pod, namespace_labels)))
+    assert "patch" not in answer(profile, after, namespace_labels)
+
+
+@settings(max_examples=300)
+@given(profiles, pods, maps)
+def test_the_order_of_keys_changes_nothing(profile: Any, pod: Any, namespace_labels: Any) -> None:
+    assert answer(profile, pod, namespace_labels) == answer(
+        reversed_keys(profile), reversed_keys(pod), reversed_keys(namespace_labels)
+    )
+
+
+@given(st.text(min_size=1), pods)
+def test_the_uid_comes_back(uid: str, pod: Any) -> None:
+    assert answer([], pod, {}, uid)["uid"] == uid
+
+
+requirements = st.lists(
+    st.builds(
+        Requirement,
+        keys,
+        st.sampled_from(["In", "NotIn", "Exists", "DoesNotExist"]),
+        st.frozensets(values, min_size=1, max_size=2),
+    ),
+    max_size=3,
+).map(tuple)
+
+
+@settings(max_examples=1000)
+@given(st.lists(st.tuples(maybe(requirements), maybe(requirements)), max_size=8), maps, maps)
+def test_the_index_finds_what_the_plain_definition_finds(
+    sides: list[tuple[Any, Any]], pod_labels: dict[str, str], namespace_labels: dict[str, str]
+) -> None:
+    profile = Profile(tuple(Selector(str(index), *side) for index, side in enumerate(sides)))
+    matcher = Matcher(profile)
+
+    def matching(pod_labels: dict[str, str], namespace_labels: dict[str, str]) -> list[Selector]:
+        return [
+            selector
+            for selector in profile.selectors
+            if all(requirement.matches(pod_labels) for requirement in selector.object or ())
+            and all(
+                requirement.matches(namespace_labels) for requirement in selector.namespace or ()
+            )
+        ]
+
+    assert matcher.match(pod_labels, namespace_labels) == matching(pod_labels, namespace_labels)
+    needed = any(
+        selector.namespace and all(r.matches(pod_labels) for r in selector.object or ())
+        for selector in profile.selectors
+    )
+    assert matcher.needs_namespace(pod_labels) == needed

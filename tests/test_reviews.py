@@ -1,0 +1,163 @@
+"""Reviews that a real kube-apiserver sent, answered by the server as README starts it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from server import DATA, Server, checked, patch_of, patched, serving
+
+REVIEWS = {path.stem: json.loads(path.read_text()) for path in DATA.glob("reviews/*.json")}
+
+SELECTORS = [
+    {
+        "name": "eci",
+        "objectSelector": {
+            "matchExpressions": [
+                {"key": "created-by-eci", "operator": "In", "values": ["true"]},
+            ]
+        },
+        "effect": {
+            "annotations": {"k8s.aliyun.com/eci-image-cache": "true", "example.com/owner": "eci"},
+            "labels": {"placed-by": "eci-profile", "app": "eci"},
+        },
+    },
+    {"name": "gpu", "objectSelector": {"matchLabels": {"gpu": "true"}}, "policy": {"fair": {}}},
+    {"name": "opt-in", "objectSelector": {"matchLabels": {"alibabacloud.com/eci": "true"}}},
+    {
+        "name": "nobody",
+        "namespaceSelector": {"matchLabels": {"no": "such"}},
+        "effect": {"labels": {"wrong": "wrong"}},
+    },
+]
+
+# Where the pod of the recording goes by these selectors; all others stay as they are.
+EXPECTED = {
+    "pod-dry-run": "eci",
+    "pod-kubectl-run": "gpu",
+    "pod-labelled-with-nodeselector-and-toleration": "eci",
+    "pod-nodeselector-refuses-virtual-node": "eci",
+    "pod-of-deployment": "eci",
+    "pod-of-job": "eci",
+    "pod-unicode-annotation": "eci",
+    "pod-v1beta1-review": "eci",
+    "pod-with-node-affinity": "eci",
+    "pod-already-on-virtual-node": "opt-in",
+}
+
+
+@pytest.fixture(scope="module", params=[(), ("--asgi",)], ids=["plain", "asgi"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    yield from _server(tmp_path_factory.mktemp("reviews"), request.param)
+
+
+def _server(directory: Path, options: tuple[str, ...]) -> Iterator[Server]:
+    config_map = {
+        "kind": "ConfigMap",
+        "metadata": {"name": "eci-profile", "namespace": "kube-system"},
+        "data": {"selectors": json.dumps(SELECTORS)},
+    }
+    profile = directory / "profile.yaml"
+    profile.write_text(yaml.safe_dump(config_map))
+    settings = {"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": str(profile)}
+    with serving(settings, directory / "server.log", *options) as server:
+        yield server
+
+
+def contains(after: Any, before: Any) -> bool:
+    """Whether all that was there still is, in its order."""
+    if isinstance(before, dict):
+        return isinstance(after, dict) and all(
+            key in after and contains(after[key], value) for key, value in before.items()
+        )
+    if isinstance(before, list):
+        return isinstance(after, list) and after[: len(before)] == before
+    return bool(after == before)
+
+
+@pytest.mark.parametrize("name", [name for name in REVIEWS if name.startswith("pod-")])
+def test_a_pods_review_is_answered_as_the_api_server_wants_it(name: str, server: Server) -> None:
+    review = REVIEWS[name]
+    response = checked(server.post(review), review)
+
+    assert response["allowed"]
+    applied = response.get("auditAnnotations", {}).get("selectors")
+    assert applied == EXPECTED.get(name)
+    before = review["request"]["object"]
+    after = patched(before, response)
+    assert contains(after, before)
+    if applied is None or name == "pod-already-on-virtual-node":
+        assert "patch" not in response
+    elif name == "pod-nodeselector-refuses-virtual-node":
+        assert {operation["path"].split("/")[1] for operation in patch_of(response)} == {"metadata"}
+        assert "not placed on the virtual node" in response["warnings"][0]
+    else:
+        assert any(t.get("key") == "k8s.aliyun.com/vnode" for t in after["spec"]["tolerations"])
+        assert ("nodeSelector" in after["spec"]) == (applied != "gpu")
+    again = json.loads(json.dumps(review))
+    again["request"]["object"] = after
+    assert "patch" not in checked(server.post(again), again)
+
+
+def test_the_users_values_stay_and_are_named(server: Server) -> None:
+    review = REVIEWS["pod-labelled-with-nodeselector-and-toleration"]
+    response = checked(server.post(review), review)
+    assert response["warnings"] == [
+        'annotation example.com/owner: the pod\'s own "team a" stays,'
+        ' selector "eci" would set "eci"',
+        'label app: the pod\'s own "web" stays, selector "eci" would set "eci"',
+    ]
+
+
+def test_a_good_profile_is_accepted(server: Server) -> None:
+    review = REVIEWS["configmap-create"]
+    assert checked(server.post(review), review)["allowed"]
+
+
+def test_a_bad_profile_is_refused_with_its_problem(server: Server) -> None:
+    review = REVIEWS["configmap-update-broken-json"]
+    response = checked(server.post(review), review)
+    assert not response["allowed"]
+    assert response["status"]["code"] == 422
+    assert "selectors: line 1, column 13" in response["status"]["message"]
+
+
+def test_config_maps_of_other_names_are_nobodys_business(server: Server) -> None:
+    for field, value in (("name", "other"), ("namespace", "default")):
+        review = json.loads(json.dumps(REVIEWS["configmap-update-broken-json"]))
+        review["request"][field] = value
+        review["request"]["object"]["metadata"][field] = value
+        assert checked(server.post(review), review)["allowed"]
+
+
+def test_a_doubtful_profile_is_accepted_with_a_warning(server: Server) -> None:
+    review = json.loads(json.dumps(REVIEWS["configmap-create"]))
+    review["request"]["object"]["data"]["selectors"] = json.dumps(
+        [
+            {
+                "name": "prefer",
+                "objectSelector": {"matchLabels": {"a": "b"}},
+                "policy": {"normalNodePrefer": {"cpuRatio": 0.8}},
+            }
+        ]
+    )
+    response = checked(server.post(review), review)
+    assert response["allowed"]
+    (warning,) = response["warnings"]
+    assert warning.startswith('selectors[0] "prefer": policy.normalNodePrefer: cpuRatio')
+
+
+def test_the_deletion_of_the_profile_is_allowed(server: Server) -> None:
+    review = json.loads(json.dumps(REVIEWS["configmap-create"]))
+    request = review["request"]
+    request.update(operation="DELETE", oldObject=request["object"], object=None)
+    assert checked(server.post(review), review)["allowed"]
+
+
+def test_every_recording_is_used() -> None:
+    assert len(REVIEWS) == 18
+    assert EXPECTED.keys() <= REVIEWS.keys()
