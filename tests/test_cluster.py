@@ -1,0 +1,388 @@
+"""The ``cm`` provider: the real kubernetes client against a server that acts as kube-apiserver."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from apiserver import APIServer
+from server import Reply, Server, checked, patch_of, review_of, serving
+
+PROFILE = "/api/v1/namespaces/kube-system/configmaps/eci-profile"
+NAMESPACE = "/api/v1/namespaces/team-a"
+EVENTS = "/api/v1/namespaces/kube-system/events"
+
+BY_POD = [{"name": "by-pod", "objectSelector": {"matchLabels": {"eci": "true"}}}]
+BY_NAMESPACE = [{"name": "by-namespace", "namespaceSelector": {"matchLabels": {"eci": "true"}}}]
+BOTH = [*BY_POD, *BY_NAMESPACE]
+BROKEN = '[{"name": "x"'
+
+LONG = 30.0
+TTL = 1.0
+
+
+def put_profile(api: APIServer, selectors: Any) -> None:
+    text = selectors if isinstance(selectors, str) else json.dumps(selectors)
+    api.put_config_map("kube-system", "eci-profile", {"selectors": text})
+
+
+def pod(namespace: str = "team-a", **labels: str) -> dict[str, Any]:
+    return {
+        "kind": "Pod",
+        "apiVersion": "v1",
+        "metadata": {"name": "web", "namespace": namespace, "labels": labels},
+        "spec": {"containers": [{"name": "web", "image": "nginx:1.27"}]},
+    }
+
+
+def on(api: APIServer, directory: Path, ttl: float = LONG, **settings: str) -> Any:
+    environment = {
+        "KUBECONFIG": str(api.write_kubeconfig(directory / "kubeconfig")),
+        "ECI_PROFILE_TTL": str(ttl),
+        **settings,
+    }
+    return serving(environment, directory / "server.log")
+
+
+def placed(server: Server, pod: dict[str, Any], **request: Any) -> bool:
+    review = review_of(pod, **request)
+    return bool(patch_of(checked(server.post(review), review)))
+
+
+def send(server: Server, pod: dict[str, Any], **request: Any) -> Reply:
+    return server.post(review_of(pod, **request))
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.02)
+
+
+def test_a_profile_that_is_found_is_in_force(api: APIServer, tmp_path: Path) -> None:
+    put_profile(api, BY_POD)
+    with on(api, tmp_path) as server:
+        assert placed(server, pod(eci="true"))
+        assert not placed(server, pod(eci="false"))
+        assert server.request("GET", "/readyz").json == {"status": "ready", "selectors": 1}
+
+
+def test_an_absent_profile_has_no_selectors(api: APIServer, tmp_path: Path) -> None:
+    with on(api, tmp_path) as server:
+        assert not placed(server, pod(eci="true"))
+        assert server.request("GET", "/readyz").status == 200
+        assert "no profile" in server.log_lines()[0]["message"]
+
+
+def test_other_names_of_namespace_and_config_map(api: APIServer, tmp_path: Path) -> None:
+    api.put_namespace("eci")
+    api.put_config_map("eci", "mine", {"selectors": json.dumps(BY_POD)})
+    settings: dict[str, Any] = {"ECI_PROFILE_NAMESPACE": "eci", "ECI_PROFILE_NAME": "mine"}
+    with on(api, tmp_path, **settings) as server:
+        assert placed(server, pod(eci="true"))
+
+
+def test_a_selector_without_namespace_selector_reads_no_namespace(
+    api: APIServer, tmp_path: Path
+) -> None:
+    put_profile(api, BY_POD)
+    api.put_namespace("team-a")
+    with on(api, tmp_path) as server:
+        placed(server, pod(eci="true"))
+        placed(server, pod())
+        assert api.count("GET", NAMESPACE) == 0
+
+
+def test_a_namespace_is_read_only_if_the_pods_labels_leave_it_open(
+    api: APIServer, tmp_path: Path
+) -> None:
+    put_profile(
+        api,
+        [
+            {
+                "name": "both",
+                "objectSelector": {"matchLabels": {"app": "web"}},
+                "namespaceSelector": {"matchLabels": {"eci": "true"}},
+            },
+            {"name": "all", "objectSelector": {}, "namespaceSelector": {}},
+        ],
+    )
+    api.put_namespace("team-a", {"eci": "true"})
+    with on(api, tmp_path) as server:
+        review = review_of(pod(app="db"))
+        response = checked(server.post(review), review)
+        assert response["auditAnnotations"]["selectors"] == "all"
+        assert api.count("GET", NAMESPACE) == 0
+        review = review_of(pod(app="web"))
+        response = checked(server.post(review), review)
+        assert response["auditAnnotations"]["selectors"] == "both,all"
+        assert api.count("GET", NAMESPACE) == 1
+
+
+def test_pods_that_are_left_alone_need_no_api_server(api: APIServer, tmp_path: Path) -> None:
+    api.refuse()
+    with on(api, tmp_path) as server:
+        assert not placed(server, pod(**{"alibabacloud.com/eci": "false"}))
+
+
+def test_many_reviews_at_once_on_a_cold_cache_read_each_object_once(
+    api: APIServer, tmp_path: Path
+) -> None:
+    put_profile(api, BOTH)
+    names = [f"team-{number}" for number in range(10)]
+    for name in names:
+        api.put_namespace(name, {"eci": "true"})
+    with on(api, tmp_path) as server, ThreadPoolExecutor(200) as threads:
+        answers = threads.map(lambda n: placed(server, pod(names[n % 10])), range(200))
+        assert all(answers)
+        assert api.count("GET", PROFILE) == 1
+        assert [api.count("GET", f"/api/v1/namespaces/{name}") for name in names] == [1] * 10
+        assert len(api.requests) == 11
+
+
+def test_an_edit_is_in_force_after_the_ttl(api: APIServer, tmp_path: Path) -> None:
+    put_profile(api, BOTH)
+    api.put_namespace("team-a")
+    with on(api, tmp_path, ttl=TTL) as server:
+        assert placed(server, pod(eci="true"))
+        assert not placed(server, pod())
+        put_profile(api, BY_NAMESPACE)
+        api.put_namespace("team-a", {"eci": "true"})
+        time.sleep(TTL)
+        assert placed(server, pod())
+        put_profile(api, [])
+        time.sleep(TTL)
+        assert not placed(server, pod(eci="true"))
+
+
+def test_under_steady_load_no_review_waits_and_each_object_is_read_about_once_a_ttl(
+    api: APIServer, tmp_path: Path
+) -> None:
+    put_profile(api, BY_NAMESPACE)
+    api.put_namespace("team-a", {"eci": "true"})
+    with on(api, tmp_path, ttl=TTL) as server:
+        assert placed(server, pod())
+        end = time.monotonic() + 5 * TTL
+        while time.monotonic() < end:
+            assert placed(server, pod())
+            time.sleep(0.01)
+        assert server.metric("eci_profile_cache_uses_total", cache="profile", result="loaded") == 1
+        assert (
+            server.metric("eci_profile_cache_uses_total", cache="namespace", result="loaded") == 1
+        )
+        for path in (PROFILE, NAMESPACE):
+            assert 5 <= api.count("GET", path) <= 8
+
+
+def test_an_unused_entry_is_not_refreshed(api: APIServer, tmp_path: Path) -> None:
+    put_profile(api, BY_POD)
+    with on(api, tmp_path, ttl=0.2) as server:
+        assert placed(server, pod(eci="true"))
+        time.sleep(1)
+        assert api.count("GET", PROFILE) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "reason"),
+    [
+        ("status", {"code": 401}, "credentials are wrong"),
+        ("status", {"code": 403}, "is forbidden: User"),
+        ("status", {"code": 429, "retry_after": 1}, "answers 429"),
+        ("status", {"code": 500}, "answers 500"),
+        ("status", {"code": 503}, "answers 503"),
+        ("silent", {}, "can't be reached"),
+        ("slow", {"delay": 5}, "can't be reached"),
+        ("drip", {"delay": 0.3}, ""),
+        ("trickle", {"delay": 0.3}, "takes too long"),
+        ("garbage", {"body": b" " * 9_000_000}, "too long"),
+        ("cut", {}, "can't be reached"),
+        ("reset", {}, "can't be reached"),
+        ("garbage", {}, "not the object asked for"),
+        ("wrong_kind", {}, "not the object asked for"),
+    ],
+)
+def test_without_a_good_answer_it_is_503_at_first_and_the_last_good_one_later(
+    fault: Any, options: dict[str, Any], reason: str, api: APIServer, tmp_path: Path
+) -> None:
+    put_profile(api, BOTH)
+    api.put_namespace("team-a", {"eci": "true"})
+    with on(api, tmp_path, ttl=TTL) as server:
+        with api.fault(fault, **options):
+            began = time.monotonic()
+            reply = send(server, pod(eci="true"))
+            assert reply.status == 503
+            assert reason in reply.json["message"]
+            assert time.monotonic() - began < 2.5
+            assert server.request("GET", "/readyz").status == 503
+        wait_until(lambda: send(server, pod()).status == 200, 3)
+        assert placed(server, pod())
+        with api.fault(fault, **options):
+            time.sleep(TTL)
+            api.clear_requests()
+            began = time.monotonic()
+            while time.monotonic() < began + 3:
+                assert placed(server, pod())
+            assert server.request("GET", "/readyz").status == 200
+            assert 1 <= api.count("GET", PROFILE) <= 8
+            used = server.metric("eci_profile_cache_uses_total", cache="profile", result="stale")
+            assert used > 0
+
+
+def test_an_unreachable_api_server_costs_reviews_no_time_when_it_is_known(
+    api: APIServer, tmp_path: Path
+) -> None:
+    put_profile(api, BY_POD)
+    with on(api, tmp_path, ttl=0.5) as server:
+        assert placed(server, pod(eci="true"))
+        with api.fault("silent"):
+            time.sleep(3)  # nobody asked meanwhile: the first review finds out
+            placed(server, pod(eci="true"))
+            for _ in range(100):
+                began = time.monotonic()
+                assert placed(server, pod(eci="true"))
+                assert time.monotonic() - began < 0.5
+                time.sleep(0.02)
+
+
+def test_refused_connections_are_tried_again_within_the_ttl(api: APIServer, tmp_path: Path) -> None:
+    put_profile(api, BY_POD)
+    api.refuse()
+    with on(api, tmp_path, ttl=TTL) as server:
+        assert send(server, pod(eci="true")).status == 503
+        for _ in range(50):
+            assert send(server, pod(eci="true")).status == 503
+        api.accept()
+        began = time.monotonic()
+        wait_until(lambda: send(server, pod(eci="true")).status == 200, 2 * TTL)
+        assert time.monotonic() - began < TTL + 0.5
+        warnings = [line for line in server.log_lines() if line["level"] == "WARNING"]
+        assert len(warnings) == 1
+        assert "can't be loaded" in warnings[0]["message"]
+        assert any("can be loaded again" in line["message"] for line in server.log_lines())
+
+
+def test_a_namespace_that_is_gone_is_not_known_any_more(api: APIServer, tmp_path: Path) -> None:
+    put_profile(api, BY_NAMESPACE)
+    api.put_namespace("team-a", {"eci": "true"})
+    with on(api, tmp_path, ttl=TTL) as server:
+        assert placed(server, pod())
+        api.delete_namespace("team-a")
+        time.sleep(TTL)
+        reply = send(server, pod())
+        assert reply.status == 503
+        assert 'namespaces "team-a" not found' in reply.json["message"]
+        api.put_namespace("team-a")
+        wait_until(lambda: send(server, pod()).status == 200, 2 * TTL)
+        assert not placed(server, pod())
+
+
+def test_a_profile_that_becomes_malformed_leaves_the_last_good_one_in_force(
+    api: APIServer, tmp_path: Path
+) -> None:
+    put_profile(api, BY_POD)
+    with on(api, tmp_path, ttl=0.2) as server:
+        assert placed(server, pod(eci="true"))
+        put_profile(api, BROKEN)
+        time.sleep(0.3)
+        for _ in range(10):
+            assert placed(server, pod(eci="true"))
+            time.sleep(0.1)
+        assert server.request("GET", "/readyz").status == 200
+        assert server.metric("eci_profile_profile_valid") == 0
+        wait_until(lambda: len(api.events) == 1, 3)
+        (event,) = api.events
+        assert (event["reason"], event["type"]) == ("InvalidProfile", "Warning")
+        assert event["involvedObject"]["name"] == "eci-profile"
+        assert event["message"].startswith("the last good profile stays in force; this one")
+        assert "line 1, column 14" in event["message"]
+        errors = [line for line in server.log_lines() if line["level"] == "ERROR"]
+        assert len(errors) == 1
+        assert "last good one stays" in errors[0]["message"]
+
+        put_profile(api, "[5]")
+        wait_until(lambda: placed(server, pod(eci="true")) and len(api.events) == 2, 3)
+        put_profile(api, [])
+        wait_until(lambda: not placed(server, pod(eci="true")), 3)
+        assert server.metric("eci_profile_profile_valid") == 1
+
+
+def test_a_malformed_profile_with_none_before_is_503(api: APIServer, tmp_path: Path) -> None:
+    put_profile(api, BROKEN)
+    with on(api, tmp_path, ttl=0.2) as server:
+        reply = send(server, pod(eci="true"))
+        assert reply.status == 503
+        assert "line 1, column 14" in reply.json["message"]
+        assert server.request("GET", "/readyz").status == 503
+        put_profile(api, BY_POD)
+        wait_until(lambda: send(server, pod(eci="true")).status == 200, 3)
+        assert placed(server, pod(eci="true"))
+
+
+def test_a_dry_run_creates_no_event(api: APIServer, tmp_path: Path) -> None:
+    put_profile(api, BROKEN)
+    with on(api, tmp_path) as server:
+        assert send(server, pod(), dryRun=True).status == 503
+        time.sleep(0.5)
+        assert api.events == []
+        assert send(server, pod()).status == 503
+        wait_until(lambda: len(api.events) == 1, 3)
+
+
+def test_without_the_right_to_create_events_all_else_works(api: APIServer, tmp_path: Path) -> None:
+    put_profile(api, BY_POD)
+    with on(api, tmp_path, ttl=0.2) as server, api.fault("status", EVENTS, code=403):
+        assert placed(server, pod(eci="true"))
+        put_profile(api, BROKEN)
+        time.sleep(0.3)
+        assert placed(server, pod(eci="true"))
+        wait_until(lambda: api.count("POST", EVENTS) == 1, 3)
+        time.sleep(0.5)
+        assert placed(server, pod(eci="true"))
+        assert api.count("POST", EVENTS) == 1
+
+
+def test_a_second_replica_adds_no_second_event(api: APIServer, tmp_path: Path) -> None:
+    put_profile(api, BROKEN)
+    (tmp_path / "other").mkdir()
+    with on(api, tmp_path) as one, on(api, tmp_path / "other") as two:
+        send(one, pod())
+        wait_until(lambda: len(api.events) == 1, 3)
+        send(two, pod())
+        wait_until(lambda: api.count("POST", EVENTS) == 2, 3)
+        assert len(api.events) == 1
+
+
+def test_a_replaced_token_is_read_again(api: APIServer, tmp_path: Path) -> None:
+    put_profile(api, BY_POD)
+    with on(api, tmp_path, ttl=0.2) as server:
+        assert placed(server, pod(eci="true"))
+        api.token = "another"
+        api.write_kubeconfig(tmp_path / "kubeconfig")
+        put_profile(api, [])
+        wait_until(lambda: not placed(server, pod(eci="true")), 3)
+        assert server.metric("eci_profile_loads_total", cache="profile", result="failed") == 0
+
+
+def test_a_server_whose_certificate_is_not_the_clusters_is_not_believed(
+    api: APIServer, tmp_path: Path
+) -> None:
+    put_profile(api, BY_POD)
+    api.rotate_certificate(other_ca=True)
+    with on(api, tmp_path) as server:
+        reply = send(server, pod(eci="true"))
+        assert reply.status == 503
+        assert "certificate" in reply.json["message"].lower()
+
+
+def test_only_single_objects_are_ever_asked_for(api: APIServer, tmp_path: Path) -> None:
+    put_profile(api, BOTH)
+    api.put_namespace("team-a")
+    with on(api, tmp_path) as server:
+        placed(server, pod())
+        assert {(r.method, r.path) for r in api.requests} == {("GET", PROFILE), ("GET", NAMESPACE)}
