@@ -128,7 +128,7 @@ class ClusterSource:
         now = datetime.now(timezone.utc)
         event = client.CoreV1Event(
             metadata=client.V1ObjectMeta(
-                name=f"{name}.invalid.{config_map.resource_version}", namespace=namespace
+                name=f"{name[:200]}.invalid.{config_map.resource_version}", namespace=namespace
             ),
             involved_object=client.V1ObjectReference(
                 api_version="v1",

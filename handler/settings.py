@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -49,8 +50,19 @@ class Settings:
     def read(cls, environment: Mapping[str, str]) -> Settings:
         """Read them; an empty variable counts as absent.
 
-        Raises SettingsError.
+        Raises SettingsError, also for a name that looks like a misspelt one. Others with the
+        prefix may be Kubernetes' own, which it sets for a Service called eci-profile.
         """
+        for name in environment:
+            if (
+                name.startswith(_PREFIX)
+                and (field := name[len(_PREFIX) :]).lower() not in _MEANINGS
+            ):
+                close = difflib.get_close_matches(field.lower(), _MEANINGS, n=1)
+                if close:
+                    raise SettingsError(
+                        f"{name} is no setting, did you mean {_PREFIX}{close[0].upper()}?"
+                    )
         written = {
             field: value
             for field in _MEANINGS

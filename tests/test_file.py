@@ -102,6 +102,20 @@ def test_a_file_without_a_profile_changes_no_pod(tmp_path: Path) -> None:
         assert not placed(server)
 
 
+def test_the_variables_that_kubernetes_sets_for_a_service_are_no_settings(profile: Path) -> None:
+    service = {
+        "ECI_PROFILE_SERVICE_HOST": "10.0.0.1",
+        "ECI_PROFILE_SERVICE_PORT": "443",
+        "ECI_PROFILE_PORT": "tcp://10.0.0.1:443",
+        "ECI_PROFILE_PORT_443_TCP": "tcp://10.0.0.1:443",
+        "ECI_PROFILE_PORT_443_TCP_PROTO": "tcp",
+        "ECI_PROFILE_PORT_443_TCP_PORT": "443",
+        "ECI_PROFILE_PORT_443_TCP_ADDR": "10.0.0.1",
+    }
+    with on(profile, **service) as server:
+        assert placed(server)
+
+
 def test_an_invalid_profile_does_not_end_the_start_but_is_503(tmp_path: Path) -> None:
     profile = tmp_path / "profile.yaml"
     profile.write_text("{kind: ConfigMap, metadata: {name: eci-profile}, data: {selectors: '[5]'}}")
@@ -139,6 +153,8 @@ def ends(**settings: str) -> str:
         ({"ECI_PROFILE_NAMESPACE": "Kube"}, ["ECI_PROFILE_NAMESPACE", "'Kube'"]),
         ({"ECI_PROFILE_NAME": "a/b"}, ["ECI_PROFILE_NAME", "'a/b'"]),
         ({"ECI_PROFILE_LOG_LEVEL": "loud"}, ["ECI_PROFILE_LOG_LEVEL", "'loud'", "DEBUG"]),
+        ({"ECI_PROFILE_TLL": "5"}, ["ECI_PROFILE_TLL", "did you mean ECI_PROFILE_TTL?"]),
+        ({"ECI_PROFILE_MAXBODY": "5"}, ["did you mean ECI_PROFILE_MAX_BODY?"]),
         ({"ECI_PROFILE_PROVIDER": "file"}, ["ECI_PROFILE_FILE"]),
         (
             {"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": "/no/such"},
