@@ -155,20 +155,18 @@ class Cache(Generic[T]):
         LOADS.labels(self._name, "failed").inc()
         pause = min(max(error.retry_after, _RETRY_SECONDS), self._ttl)
         self._failures[key] = _Failure(error, time.monotonic() + pause)
+        entry = self._entries.get(key)
+        facts = {"cache": self._name, "key": key, "reason": str(error)}
         if error.gone:
             self._entries.pop(key, None)
-            return
-        if not self._in_trouble:
-            self._in_trouble = True
-            _log.warning(
-                "can't be loaded, the last good one stays in force",
-                extra={"cache": self._name, "key": key, "reason": str(error)},
-            )
-        entry = self._entries.get(key)
-        if entry is not None:
+            _log.warning("does not exist", extra=facts)
+        elif entry is not None:
             entry.used = False
-            loop = asyncio.get_running_loop()
-            loop.call_later(pause, self._refresh_if_used, key, entry)
+            asyncio.get_running_loop().call_later(pause, self._refresh_if_used, key, entry)
+        if not error.gone and not self._in_trouble:
+            self._in_trouble = True
+            instead = "the last good one stays in force" if entry else "and there is none yet"
+            _log.warning(f"can't be loaded, {instead}", extra=facts)
 
 
 def _load_error(error: Exception) -> LoadError:

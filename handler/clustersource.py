@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -32,6 +33,8 @@ _READ_SECONDS = 1.5
 _MOST_BYTES = 8 * 2**20  # etcd takes objects of about 1.5 MiB
 _LONGEST_MESSAGE = 1024  # the API server's limit for an Event's message
 
+_KUBECONFIG = "~/.kube/config"
+_CONNECTION = re.compile(r"^\S+\(host=[^)]*\): ")  # how urllib3 begins its messages
 _RAW: dict[str, Any] = {
     "_preload_content": False,
     "_request_timeout": (_CONNECT_SECONDS, _READ_SECONDS),
@@ -73,11 +76,14 @@ class _Bounded:
     """Ends the wait for an answer's head: urllib3's own limit starts anew with each byte."""
 
     def getresponse(self) -> Any:
-        timer = threading.Timer(_READ_SECONDS, _shut, [self.sock])  # type: ignore[attr-defined]
+        late = threading.Event()
+        timer = threading.Timer(_READ_SECONDS, _give_up, [self.sock, late])  # type: ignore[attr-defined]
         timer.daemon = True
         timer.start()
         try:
             return super().getresponse()  # type: ignore[misc]
+        except Exception as error:
+            raise TimeoutError if late.is_set() else error from None
         finally:
             timer.cancel()
 
@@ -155,7 +161,7 @@ class ClusterSource:
         in_a_pod = "KUBERNETES_SERVICE_HOST" in os.environ
         try:
             if chosen or not in_a_pod:
-                config.load_kube_config(client_configuration=configuration)
+                config.load_kube_config(chosen or _KUBECONFIG, client_configuration=configuration)
             else:
                 config.load_incluster_config(configuration)
         except (config.ConfigException, OSError, ValueError, yaml.YAMLError) as error:
@@ -164,7 +170,7 @@ class ClusterSource:
             elif in_a_pod:
                 way = "the pod's service account"
             else:
-                way = "~/.kube/config (set KUBECONFIG, run in a pod, or use the provider file)"
+                way = f"{_KUBECONFIG} (set KUBECONFIG, run in a pod, or use the provider file)"
             reason = " ".join(str(error).split())
             raise SourceError(f"no way to the API server by {way}: {reason}") from None
         configuration.retries = False  # the cache decides when to ask again
@@ -195,7 +201,9 @@ class ClusterSource:
             raise _source_error(error) from None
         except (HTTPError, OSError) as error:
             self._api = self._connect()  # the CA may have been replaced as well
-            raise SourceError(f"the API server can't be reached: {_cut(str(error), 300)}") from None
+            reason = _cut(_CONNECTION.sub("", str(error)), 300)
+            host = used.api_client.configuration.host
+            raise SourceError(f"the API server {host} can't be reached: {reason}") from None
 
 
 def _body(response: Any) -> bytes:
@@ -214,7 +222,8 @@ def _body(response: Any) -> bytes:
     return bytes(body)
 
 
-def _shut(connection: socket.socket) -> None:
+def _give_up(connection: socket.socket, late: threading.Event) -> None:
+    late.set()
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
 

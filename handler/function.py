@@ -19,7 +19,7 @@ __all__ = ["Answer", "Function"]
 _JSON = {"content-type": "application/json"}
 _LEVELS = {
     **dict.fromkeys(("ignored", "left_alone", "no_match"), logging.DEBUG),
-    "unavailable": logging.DEBUG,  # the cache logs when that begins and ends
+    "unavailable": logging.DEBUG,  # the cache says it once
     **dict.fromkeys(("bad_request", "too_large", "error"), logging.WARNING),
 }
 

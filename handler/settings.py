@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -13,6 +14,7 @@ __all__ = ["Settings", "SettingsError"]
 
 _PREFIX = "ECI_PROFILE_"
 _NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+_OF_A_SERVICE = re.compile(r"_SERVICE_(HOST|PORT\w*)$|_PORT(_\d+_\w+)?$")
 _MEANINGS = {
     "provider": "cm (the cluster) or file",
     "file": "the path of a YAML file",
@@ -51,22 +53,19 @@ class Settings:
         """Read them; an empty variable counts as absent.
 
         Raises SettingsError, also for a name that looks like a misspelt one. Others with the
-        prefix may be Kubernetes' own, which it sets for a Service called eci-profile.
+        prefix may be Kubernetes' own, which it sets for Services whose names begin so.
         """
+        known = {field.upper(): field for field in _MEANINGS}
         for name in environment:
-            if (
-                name.startswith(_PREFIX)
-                and (field := name[len(_PREFIX) :]).lower() not in _MEANINGS
-            ):
-                close = difflib.get_close_matches(field.lower(), _MEANINGS, n=1)
-                if close:
-                    raise SettingsError(
-                        f"{name} is no setting, did you mean {_PREFIX}{close[0].upper()}?"
-                    )
+            field = name.removeprefix(_PREFIX)
+            if field == name or field in known or _OF_A_SERVICE.search(name):
+                continue
+            if close := difflib.get_close_matches(field.upper(), known, n=1):
+                raise SettingsError(f"{name} is no setting, did you mean {_PREFIX}{close[0]}?")
         written = {
             field: value
-            for field in _MEANINGS
-            if (value := environment.get(_PREFIX + field.upper(), "").strip())
+            for name, field in known.items()
+            if (value := environment.get(_PREFIX + name, "").strip())
         }
         try:
             settings = TypeAdapter(cls).validate_python(written)

@@ -196,10 +196,10 @@ def test_an_unused_entry_is_not_refreshed(api: APIServer, tmp_path: Path) -> Non
         ("status", {"code": 429, "retry_after": 1}, "answers 429"),
         ("status", {"code": 500}, "answers 500"),
         ("status", {"code": 503}, "answers 503"),
-        ("silent", {}, "can't be reached"),
-        ("slow", {"delay": 5}, "can't be reached"),
-        ("drip", {"delay": 0.3}, ""),
-        ("trickle", {"delay": 0.3}, "takes too long"),
+        ("silent", {}, "can't be reached: Read timed out"),
+        ("slow", {"delay": 5}, "can't be reached: Read timed out"),
+        ("drip", {"delay": 0.3}, "can't be reached: Read timed out"),
+        ("trickle", {"delay": 0.3}, ""),
         ("garbage", {"body": b" " * 9_000_000}, "too long"),
         ("cut", {}, "can't be reached"),
         ("reset", {}, "can't be reached"),
@@ -263,7 +263,11 @@ def test_refused_connections_are_tried_again_within_the_ttl(api: APIServer, tmp_
         assert time.monotonic() - began < TTL + 0.5
         warnings = [line for line in server.log_lines() if line["level"] == "WARNING"]
         assert len(warnings) == 1
-        assert "can't be loaded" in warnings[0]["message"]
+        assert warnings[0]["message"] == "can't be loaded, and there is none yet"
+        assert warnings[0]["reason"] == (
+            f"the API server {api.url} can't be reached: Failed to establish a new connection:"
+            " [Errno 111] Connection refused"
+        )
         assert any("can be loaded again" in line["message"] for line in server.log_lines())
 
 
@@ -277,6 +281,7 @@ def test_a_namespace_that_is_gone_is_not_known_any_more(api: APIServer, tmp_path
         reply = send(server, pod())
         assert reply.status == 503
         assert 'namespaces "team-a" not found' in reply.json["message"]
+        assert [line for line in server.log_lines() if line["message"] == "does not exist"]
         api.put_namespace("team-a")
         wait_until(lambda: send(server, pod()).status == 200, 2 * TTL)
         assert not placed(server, pod())
@@ -367,6 +372,34 @@ def test_a_replaced_token_is_read_again(api: APIServer, tmp_path: Path) -> None:
         put_profile(api, [])
         wait_until(lambda: not placed(server, pod(eci="true")), 3)
         assert server.metric("eci_profile_loads_total", cache="profile", result="failed") == 0
+
+
+def test_an_answer_just_before_the_time_out_counts_and_one_just_after_it_does_not(
+    api: APIServer, tmp_path: Path
+) -> None:
+    put_profile(api, BY_POD)
+    with on(api, tmp_path) as server:
+        with api.fault("slow", delay=1.8):
+            began = time.monotonic()
+            assert send(server, pod(eci="true")).status == 503
+            assert time.monotonic() - began < 2
+        with api.fault("slow", delay=1.2):
+            time.sleep(1.1)
+            assert placed(server, pod(eci="true"))
+
+
+def test_an_api_server_whose_name_is_not_known_is_unavailable(
+    api: APIServer, tmp_path: Path
+) -> None:
+    put_profile(api, BY_POD)
+    with on(api, tmp_path, ttl=TTL) as server:
+        assert placed(server, pod(eci="true"))
+    api.write_kubeconfig(tmp_path / "kubeconfig", server="https://no-such-host.invalid")
+    environment = {"KUBECONFIG": str(tmp_path / "kubeconfig")}
+    with serving(environment, tmp_path / "server.log") as server:
+        reply = send(server, pod(eci="true"))
+        assert reply.status == 503
+        assert "no-such-host.invalid" in reply.json["message"] or "within" in reply.json["message"]
 
 
 def test_a_server_whose_certificate_is_not_the_clusters_is_not_believed(

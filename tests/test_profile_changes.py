@@ -1,0 +1,239 @@
+"""The profile while it is used: broken, emptied, deleted, huge, edited, and the clock moved."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from apiserver import APIServer
+from server import Server, checked, patch_of, review_of, serving
+
+TTL = 0.2
+BY_NAMESPACE = (
+    '[{"name": "eci", "namespaceSelector": {"matchLabels": {"eci": "true"}},'
+    ' "effect": {"labels": {"a": "eci"}}}]'
+)
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+POD = {
+    "metadata": {"name": "web", "namespace": "team-a", "labels": {"app": "web"}},
+    "spec": {"containers": []},
+}
+
+
+def version(number: int) -> str:
+    """A profile of which each part says which version it is of."""
+    effect = {
+        "annotations": {f"example.com/{place}": f"v{number}" for place in ("a", "b", "c")},
+        "labels": {"version": f"v{number}"},
+    }
+    return json.dumps(
+        [
+            {
+                "name": f"v{number}",
+                "objectSelector": {"matchLabels": {"app": "web"}},
+                "effect": effect,
+            }
+        ]
+    )
+
+
+def put(api: APIServer, selectors: str) -> None:
+    api.put_config_map("kube-system", "eci-profile", {"selectors": selectors})
+
+
+@pytest.fixture
+def server(api: APIServer, tmp_path: Path) -> Iterator[Server]:
+    put(api, version(0))
+    environment = {
+        "KUBECONFIG": str(api.write_kubeconfig(tmp_path / "kubeconfig")),
+        "ECI_PROFILE_TTL": str(TTL),
+    }
+    with serving(environment, tmp_path / "server.log") as server:
+        assert in_force(server) == "v0"
+        yield server
+
+
+def in_force(server: Server) -> str | None:
+    """The version that answers; the answer must belong to it wholly."""
+    review = review_of(POD)
+    response = checked(server.post(review), review)
+    name = response.get("auditAnnotations", {}).get("selectors")
+    found = {
+        value
+        for operation in patch_of(response)
+        if operation["path"].startswith("/metadata/")
+        for value in (
+            operation["value"].values()
+            if isinstance(operation["value"], dict)
+            else [operation["value"]]
+        )
+    }
+    assert found == ({name} if name else set())
+    assert name is None or isinstance(name, str)
+    return name
+
+
+def becomes(server: Server, expected: str | None, seconds: float = 3.0) -> None:
+    end = time.monotonic() + seconds
+    while (found := in_force(server)) != expected:
+        assert time.monotonic() < end, f"{found} is in force, not {expected}"
+        time.sleep(0.02)
+
+
+def stays(server: Server, expected: str | None) -> None:
+    end = time.monotonic() + 4 * TTL
+    while time.monotonic() < end:
+        assert in_force(server) == expected
+        time.sleep(0.02)
+
+
+def test_a_broken_profile_changes_nothing_and_a_mended_one_counts(
+    api: APIServer, server: Server
+) -> None:
+    for broken in ("[", '[{"name": 5}]', "[" * 100_000, '"' * 1000):
+        put(api, broken)
+        stays(server, "v0")
+    put(api, version(1))
+    becomes(server, "v1")
+
+
+def test_an_emptied_and_a_deleted_profile_change_no_pod(api: APIServer, server: Server) -> None:
+    put(api, "")
+    becomes(server, None)
+    put(api, version(1))
+    becomes(server, "v1")
+    api.delete_config_map("kube-system", "eci-profile")
+    becomes(server, None)
+    put(api, version(2))
+    becomes(server, "v2")
+
+
+def test_a_profile_of_a_mebibyte_with_ten_thousand_selectors_counts(
+    api: APIServer, server: Server
+) -> None:
+    many: list[dict[str, Any]] = [
+        {"name": f"s{number}", "objectSelector": {"matchLabels": {"n": str(number)}}}
+        for number in range(10_000)
+    ]
+    text = json.dumps([*many, *json.loads(version(1))])
+    text += " " * (2**20 - len(text))
+    assert len(text) == 2**20
+    put(api, text)
+    becomes(server, "v1", 10)
+    assert server.metric("eci_profile_profile_selectors") == 10_001
+
+
+def test_while_it_is_edited_each_answer_belongs_to_one_version(
+    api: APIServer, server: Server
+) -> None:
+    seen: list[str | None] = []
+    failures: list[BaseException] = []
+    done = threading.Event()
+
+    def load() -> None:
+        try:
+            while not done.is_set():
+                seen.append(in_force(server))
+        except BaseException as error:  # shown by the assertion below
+            failures.append(error)
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(1, 101):
+        put(api, version(number))
+        time.sleep(0.03)
+    becomes(server, "v100")
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert None not in seen
+    assert len(set(seen)) > 10
+
+
+def test_five_thousand_namespaces_in_any_order_are_told_apart(
+    api: APIServer, server: Server
+) -> None:
+    put(api, BY_NAMESPACE)
+    names = [f"team-{number * 7919 % 5000}" for number in range(5000)]
+    for number, name in enumerate(names):
+        api.put_namespace(name, {"eci": str(number % 2 == 0).lower()})
+    api.put_namespace("team-a", {"eci": "false"})
+    becomes(server, None)
+    for number, name in enumerate(names):
+        review = review_of(POD, namespace=name)
+        assert ("patch" in checked(server.post(review), review)) == (number % 2 == 0)
+
+
+def test_a_namespace_that_was_recreated_counts_with_its_new_labels(
+    api: APIServer, server: Server
+) -> None:
+    put(api, BY_NAMESPACE)
+    api.put_namespace("team-a", {"eci": "true"})
+    becomes(server, "eci")
+    api.delete_namespace("team-a")
+    api.put_namespace("team-a", {"eci": "false"})
+    becomes(server, None)
+
+
+def test_a_thousand_reviews_at_once_on_a_cold_key_are_all_answered(
+    api: APIServer, server: Server
+) -> None:
+    put(api, BY_NAMESPACE)
+    api.put_namespace("team-a", {"eci": "false"})
+    becomes(server, None)
+    api.put_namespace("cold", {"eci": "true"})
+    review = json.loads(json.dumps(review_of(POD, namespace="cold")))
+    answers: list[bool] = []
+
+    def ask() -> None:
+        answers.append("patch" in checked(server.post(review), review))
+
+    with api.fault("slow", "/api/v1/namespaces/cold", delay=1):
+        threads = [threading.Thread(target=ask) for _ in range(1000)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert answers == [True] * 1000
+    assert api.count("GET", "/api/v1/namespaces/cold") <= 5
+
+
+@pytest.mark.skipif(FAKETIME is None, reason="Debian's libfaketime is not installed")
+def test_a_clock_that_is_set_back_and_forward_changes_nothing(
+    api: APIServer, tmp_path: Path
+) -> None:
+    put(api, version(0))
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    environment = {
+        "KUBECONFIG": str(api.write_kubeconfig(tmp_path / "kubeconfig")),
+        "ECI_PROFILE_TTL": str(TTL),
+        "LD_PRELOAD": str(FAKETIME),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    # gunicorn sleeps in a way that libfaketime breaks; --debug serves without it.
+    with serving(environment, tmp_path / "server.log", "--debug") as server:
+        becomes(server, "v0", 10)
+        for number, offset in enumerate(("+30d", "-30d", "+0"), 1):
+            clock.write_text(offset)
+            began = last_log_line(server)
+            put(api, version(number))
+            becomes(server, f"v{number}", 5)
+            assert abs((last_log_line(server) - began).days) > 20
+            assert server.metric("eci_profile_profile_valid") == 1
+
+
+def last_log_line(server: Server) -> datetime:
+    server.log.seek(0)
+    lines = [line for line in server.log.read().decode().splitlines() if line.startswith("{")]
+    return datetime.fromisoformat(json.loads(lines[-1])["timestamp"])
