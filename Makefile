@@ -6,7 +6,7 @@ BIN := .venv/bin
 SAMPLE := k8s/sample
 
 .DEFAULT_GOAL := help
-.PHONY: help run try test lint format lock clean
+.PHONY: help run try test fuzz lint format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ try: .venv/run.done ## send the sample pod (or POD=file) to it, and show what be
 test: .venv/test.done ## run all tests (or ARGS="-k word"); fails below 95 % branch coverage of handler/
 	$(BIN)/python -m pytest $(or $(ARGS),--cov --cov-report=term)
 
+fuzz: .venv/test.done ## fuzz for SECONDS (600): any body gets an answer, any text a profile or problems
+	$(BIN)/python tests/fuzz.py reviews .fuzz/reviews -max_total_time=$(or $(SECONDS),600)
+	$(BIN)/python tests/fuzz.py profiles .fuzz/profiles -max_total_time=$(or $(SECONDS),600)
+
 lint: .venv/test.done ## check style (ruff) and types (mypy)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -39,7 +43,7 @@ lock: .venv/run.done ## pin the newest packages that fit, in both requirements.t
 	$(BIN)/uv $(LOCK) --group test -c requirements.txt -o tests/requirements.txt
 
 clean: ## remove what the other targets made
-	rm -rf .venv .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .coverage* .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find handler tests -name __pycache__ -prune -exec rm -rf {} +
 
 LOCK := pip compile --quiet --upgrade --universal --python-version 3.10 --no-annotate \

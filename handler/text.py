@@ -37,7 +37,7 @@ _BOOLEANS = {
     "FALSE": False,
 }
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
-_FRACTION = re.compile(r"-?(?:0|[1-9][0-9]*)?(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
+_FRACTION = re.compile(r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 
 
 class TextError(ValueError):
@@ -121,7 +121,7 @@ def _read_json(text: str) -> Reading:
         return fields
 
     try:
-        reading.value = json.loads(text, object_pairs_hook=unique, parse_float=Decimal)
+        reading.value = json.loads(text, object_pairs_hook=unique, parse_float=_fraction)
     except json.JSONDecodeError as error:
         raise TextError(error.msg, error.lineno, error.colno) from None
     except RecursionError:
@@ -168,8 +168,15 @@ def _scalar(event: Any) -> Any:
     if _INTEGER.fullmatch(text) and len(text) < 100:
         return int(text)
     if text[-1].isdigit() and _FRACTION.fullmatch(text):
-        return Decimal(text)
+        return _fraction(text)
     return text
+
+
+def _fraction(text: str) -> Decimal | float:
+    try:
+        return Decimal(text)
+    except ArithmeticError:  # an exponent beyond what a Decimal holds
+        return float(text)
 
 
 def _error(message: str, event: Any) -> TextError:

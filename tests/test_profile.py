@@ -118,6 +118,13 @@ def test_keys_of_annotations_may_have_a_prefix_in_upper_case() -> None:
     assert parse({"selectors": text}).selectors[0].annotations == effect["annotations"]
 
 
+@pytest.mark.parametrize("number", ["e1", ".", "-", "1e", "1e99999999999999999999", "-.5", "1_0"])
+def test_what_looks_like_a_number_is_one_or_is_text(number: str) -> None:
+    for text in (f'[{{"name": {number}}}]', f"- name: {number}", f"[{{name: {number}}}] # c"):
+        with pytest.raises(ProfileError, match=r"name|line"):
+            parse({"selectors": text})
+
+
 def test_what_nests_too_deeply_or_has_too_many_digits_is_refused() -> None:
     for text in ("[" * 100_000, "- " * 100_000, '{"a":' * 100_000, "[" + "1" * 5000 + "]"):
         with pytest.raises(ProfileError):

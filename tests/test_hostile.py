@@ -1,0 +1,242 @@
+"""Bodies and clients that mean no good: each gets an answer, and the next good one as well."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from server import DATA, ROOT, Server, checked, request, review_of, serving
+
+MEBIBYTE = 2**20
+GOOD = review_of({"metadata": {"name": "train", "labels": {"gpu": "a"}}, "spec": {}})
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    environment = {
+        "ECI_PROFILE_PROVIDER": "file",
+        "ECI_PROFILE_FILE": str(ROOT / "k8s" / "sample" / "profile.yaml"),
+        "ECI_PROFILE_LOG_LEVEL": "ERROR",
+    }
+    with serving(environment, tmp_path_factory.mktemp("hostile") / "server.log") as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def still_well(server: Server) -> Iterator[None]:
+    """After each test a good review is answered, and nothing unexpected was logged."""
+    yield
+    assert "patch" in checked(server.post(GOOD), GOOD)
+    assert server.log_lines() == []
+
+
+def resident(server: Server) -> float:
+    """The memory in bytes that the worker has."""
+    return server.metric("process_resident_memory_bytes")
+
+
+@pytest.mark.parametrize(("target", "runs"), [("reviews", 100_000), ("profiles", 40_000)])
+def test_a_coverage_guided_fuzzer_finds_no_body_without_an_answer(
+    target: str, runs: int, tmp_path: Path
+) -> None:
+    pytest.importorskip("atheris", reason="atheris has no wheel for this platform")
+    fuzzing = subprocess.run(
+        [sys.executable, "tests/fuzz.py", target, str(tmp_path), f"-runs={runs}"],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+    output = fuzzing.stderr.decode(errors="replace")
+    assert fuzzing.returncode == 0, output[-3000:]
+    assert f"Done {runs} runs" in output
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from([10**400, -(2**63), 1e308, "\u0000", "\u2028", "CREATE", "pods"]),
+    lambda children: (
+        st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=4), children, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The place of each value within a value."""
+    yield at
+    if isinstance(value, dict):
+        for key, child in value.items():
+            yield from paths(child, (*at, key))
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from paths(child, (*at, index))
+
+
+RECORDED = [json.loads(path.read_text()) for path in sorted(DATA.glob("reviews/*.json"))]
+PLACES = [(index, path) for index, review in enumerate(RECORDED) for path in paths(review) if path]
+
+
+@settings(
+    max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.sampled_from(PLACES), json_values, st.booleans())
+def test_a_wrong_value_in_any_field_gets_an_answer(
+    server: Server, place: tuple[int, tuple[Any, ...]], value: Any, remove: bool
+) -> None:
+    index, path = place
+    review = json.loads(json.dumps(RECORDED[index]))
+    parent = review
+    for key in path[:-1]:
+        parent = parent[key]
+    if remove:
+        del parent[path[-1]]
+    else:
+        parent[path[-1]] = value
+    reply = server.request("POST", "/mutate", json.dumps(review).encode())
+    assert reply.status in (200, 400)
+    if reply.status == 200:
+        assert reply.json["response"]["uid"] == review["request"]["uid"]
+    else:
+        assert reply.json["message"]
+
+
+@settings(
+    max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
+def test_any_body_that_is_no_review_is_400(server: Server, body: bytes) -> None:
+    assert server.request("POST", "/", body).status == 400
+
+
+def good_with(field: str) -> bytes:
+    """A good review with one more field, as text, before all others of the pod."""
+    return json.dumps(GOOD).replace('"metadata": {', f'{field}, "metadata": {{').encode()
+
+
+@pytest.mark.parametrize(
+    ("field", "status"),
+    [
+        ('"x": ' + "[" * 150 + "]" * 150, 200),
+        ('"x": ' + "[" * 100_000 + "]" * 100_000, 400),
+        ('"x": ' + '{"a":' * 100_000 + "1" + "}" * 100_000, 400),
+        ('"x": ' + "9" * 100_000, 400),
+        ('"x": -1e999999', 200),
+        ('"x": NaN', 200),
+        ('"x": "\\ud800"', 400),
+        ('"x": "\\ud83d\\ude00"', 200),
+        ('"spec": 5', 200),  # given twice: the last one counts, as for the API server
+        ('"x": 01', 400),
+        ('"x": "\t"', 400),
+    ],
+)
+def test_strange_json_is_answered(field: str, status: int, server: Server) -> None:
+    assert server.request("POST", "/mutate", good_with(field)).status == status
+
+
+def test_invalid_utf_8_is_no_json(server: Server) -> None:
+    for bad in (b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80"):
+        body = json.dumps(GOOD).encode().replace(b"train", bad)
+        assert server.request("POST", "/mutate", body).status == 400
+
+
+def raw(server: Server, *parts: bytes, pause: float = 0.0) -> bytes:
+    """Send bytes as they are, and return what comes back until the server closes or is silent."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+        for part in parts:
+            connection.sendall(part)
+            time.sleep(pause)
+        answer = b""
+        try:
+            while b"\r\n\r\n" not in answer and (chunk := connection.recv(65536)):
+                answer += chunk
+        except TimeoutError:
+            pass
+        return answer
+
+
+HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
+
+
+def test_a_content_length_that_lies_harms_nobody(server: Server) -> None:
+    body = json.dumps(GOOD).encode()
+    short = HEAD + b"Content-Length: %d\r\n\r\n" % (len(body) - 10) + body
+    assert raw(server, short).startswith(b"HTTP/1.1 400 ")
+    for nonsense in (b"-1", b"x", b"1, 2", b"99999999999999999999999"):
+        answer = raw(server, HEAD + b"Content-Length: " + nonsense + b"\r\n\r\n{}")
+        assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 413 ")) or answer == b""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+        connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % (len(body) + 10) + body)
+
+
+def test_chunks_that_are_none_harm_nobody(server: Server) -> None:
+    head = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    for chunks in (b"zz\r\n{}\r\n", b"ffffffffffffffff\r\n{}", b"-1\r\n"):
+        answer = raw(server, head + chunks)
+        assert answer.startswith(b"HTTP/1.1 400 ") or answer == b""
+
+
+def test_slow_senders_keep_nobody_waiting(server: Server) -> None:
+    body = json.dumps(GOOD).encode()
+    slow = []
+    for _ in range(100):
+        connection = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+        connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body[:50])
+        slow.append(connection)
+    began = time.monotonic()
+    for _ in range(20):
+        assert "patch" in checked(server.post(GOOD), GOOD)
+    assert time.monotonic() - began < 5
+    for connection in slow:
+        connection.sendall(body[50:])
+    for connection in slow:
+        assert connection.recv(20).startswith(b"HTTP/1.1 200 ")
+        connection.close()
+
+
+def test_bodies_of_the_limit_and_beyond_leave_memory_flat(server: Server) -> None:
+    limit = 8 * MEBIBYTE
+    good = json.dumps(GOOD).encode()
+    full = good + b" " * (limit - len(good))
+
+    def send(rounds: int) -> None:
+        for _ in range(rounds):
+            assert request(server.port, "POST", "/", full).status == 200
+            assert request(server.port, "POST", "/", full + b" ").status == 413
+
+    send(10)
+    before = resident(server)
+    send(30)
+    assert resident(server) < before + 4 * limit
+
+
+def test_memory_stays_flat_over_many_bad_bodies(server: Server) -> None:
+    bodies = [b"", b"{", b"[" * 10_000, json.dumps({**GOOD, "kind": "x" * 10_000}).encode()]
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+
+    def send(rounds: int) -> None:
+        for number in range(rounds):
+            connection.request("POST", f"/{number}", bodies[number % len(bodies)])
+            response = connection.getresponse()
+            response.read()
+            assert response.status == 400
+
+    send(1000)
+    before = resident(server)
+    send(4000)
+    assert resident(server) < before + 4 * MEBIBYTE
+    connection.close()
