@@ -103,6 +103,26 @@ def test_a_pods_review_is_answered_as_the_api_server_wants_it(name: str, server:
     assert "patch" not in checked(server.post(again), again)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"operation": "UPDATE"},
+        {"operation": "DELETE"},
+        {"operation": "CONNECT"},
+        {"operation": "create"},
+        {"subResource": "binding"},
+        {"subResource": "eviction"},
+        {"resource": {"group": "", "version": "v1", "resource": "podtemplates"}},
+        {"resource": {"group": "metrics.k8s.io", "version": "v1beta1", "resource": "pods"}},
+    ],
+    ids=json.dumps,
+)
+def test_only_the_creation_of_a_pod_itself_counts(change: dict[str, Any], server: Server) -> None:
+    review = json.loads(json.dumps(REVIEWS["pod-of-deployment"]))
+    review["request"].update(change)
+    assert checked(server.post(review), review).keys() == {"uid", "allowed"}
+
+
 def test_the_users_values_stay_and_are_named(server: Server) -> None:
     review = REVIEWS["pod-labelled-with-nodeselector-and-toleration"]
     response = checked(server.post(review), review)
