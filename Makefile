@@ -1,4 +1,4 @@
-# Each target sets up what it needs, in .venv. `make` alone lists them.
+# Each target sets up what it needs, in .venv and .venv-func. `make` alone lists them.
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11 python3.10,\
   $(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $(p))))
 PORT ?= 8080
@@ -21,7 +21,7 @@ run: .venv/run.done ## serve on PORT (8080) with the sample profile, without a c
 try: .venv/run.done ## send the sample pod (or POD=file) to it, and show what becomes of the pod
 	@$(BIN)/python tests/try.py --port $(PORT) $(or $(POD),$(SAMPLE)/pod.yaml)
 
-test: .venv/test.done ## run all tests (or ARGS="-k word"); fails below 95 % branch coverage of handler/
+test: .venv/test.done .venv-func/test.done ## run all tests (or ARGS="-k word"); fails below 95 % branch coverage of handler/
 	$(BIN)/python -m pytest $(or $(ARGS),--cov --cov-report=term)
 
 fuzz: .venv/test.done ## fuzz for SECONDS (600): any body gets an answer, any text a profile or problems
@@ -37,13 +37,16 @@ format: .venv/test.done ## put the code into ruff's format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-lock: .venv/run.done ## pin the newest packages that fit, in both requirements.txt
+lock: .venv/run.done ## pin the newest packages that fit, in all requirements.txt
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv $(LOCK) pyproject.toml -o requirements.txt
+	$(BIN)/uv $(LOCK) pyproject.toml --extra server -o requirements.txt
+	$(BIN)/uv $(LOCK) pyproject.toml -c requirements.txt -o handler/requirements.txt
 	$(BIN)/uv $(LOCK) --group test -c requirements.txt -o tests/requirements.txt
+	$(BIN)/uv $(LOCK) pyproject.toml --group func -c handler/requirements.txt \
+	  -c tests/requirements.txt -o tests/func-requirements.txt
 
 clean: ## remove what the other targets made
-	rm -rf .venv .coverage* .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-func build *.egg-info .coverage* .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find handler tests -name __pycache__ -prune -exec rm -rf {} +
 
 LOCK := pip compile --quiet --upgrade --universal --python-version 3.10 --no-annotate \
@@ -59,4 +62,11 @@ LOCK := pip compile --quiet --upgrade --universal --python-version 3.10 --no-ann
 
 .venv/test.done: tests/requirements.txt .venv/run.done
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -r tests/requirements.txt
+	@touch $@
+
+# Knative func's server, and the function as a package: as func's own builds have it.
+.venv-func/test.done: tests/func-requirements.txt pyproject.toml .venv/bin/python
+	$(PYTHON) -m venv .venv-func
+	.venv-func/bin/pip install --quiet --disable-pip-version-check -r tests/func-requirements.txt
+	.venv-func/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

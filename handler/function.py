@@ -14,7 +14,7 @@ from .admission import Admission
 from .cache import LoadError
 from .review import BadReviewError
 
-__all__ = ["Answer", "Function"]
+__all__ = ["Answer", "Function", "failure"]
 
 _JSON = {"content-type": "application/json"}
 _LEVELS = {
@@ -40,6 +40,7 @@ class Function:
 
     def __init__(self, admission: Admission, max_body: int) -> None:
         self.max_body = max_body
+        self.stopping = False
         self._admission = admission
         self._get: Mapping[str, Callable[[], Awaitable[Answer]]] = {
             "/healthz": _alive,
@@ -58,13 +59,17 @@ class Function:
         answer = self._get.get(path)
         if answer is not None and method in ("GET", "HEAD"):
             return await answer()
-        return _error(
+        return failure(
             405,
             "MethodNotAllowed",
             f"{method} {path} is not answered: POST an AdmissionReview, or GET one of "
             + ", ".join(self._get),
             {"allow": "POST, GET, HEAD" if answer else "POST"},
         )
+
+    def stop(self) -> None:
+        """Be ready no longer, so that requests go elsewhere; those that come are answered."""
+        self.stopping = True
 
     async def _review(self, body: bytes | None) -> Answer:
         began = time.perf_counter()
@@ -82,27 +87,29 @@ class Function:
         try:
             if body is None:
                 text = f"the body is longer than {self.max_body} bytes (ECI_PROFILE_MAX_BODY)"
-                return "too_large", _error(413, "RequestEntityTooLarge", text), {}
+                return "too_large", failure(413, "RequestEntityTooLarge", text), {}
             decision = await self._admission.decide(body)
         except BadReviewError as error:
             reason = str(error)
-            return "bad_request", _error(400, "BadRequest", reason), {"reason": reason}
+            return "bad_request", failure(400, "BadRequest", reason), {"reason": reason}
         except LoadError as error:
             reason = str(error)
-            return "unavailable", _error(503, "ServiceUnavailable", reason), {"reason": reason}
+            return "unavailable", failure(503, "ServiceUnavailable", reason), {"reason": reason}
         except Exception as error:
             _log.exception("unexpected error in a review")
             text = f"unexpected {type(error).__name__}, see the log of eci-profile"
-            return "error", _error(500, "InternalError", text), {}
+            return "error", failure(500, "InternalError", text), {}
         return decision.outcome, Answer(200, decision.body), decision.facts
 
     async def _ready(self) -> Answer:
+        if self.stopping:
+            return failure(503, "ServiceUnavailable", "the process is about to end")
         try:
             state = await self._admission.state()
         except LoadError as error:
-            return _error(503, "ServiceUnavailable", str(error))
+            return failure(503, "ServiceUnavailable", str(error))
         if state.matcher is None:
-            return _error(503, "ServiceUnavailable", f"the profile is invalid: {state.errors}")
+            return failure(503, "ServiceUnavailable", f"the profile is invalid: {state.errors}")
         selectors = len(state.matcher.profile.selectors)
         return _json(200, {"status": "ready", "selectors": selectors})
 
@@ -119,10 +126,10 @@ def _json(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | Non
     return Answer(status, json.dumps(body).encode(), {**_JSON, **(headers or {})})
 
 
-def _error(
+def failure(
     code: int, reason: str, message: str, headers: Mapping[str, str] | None = None
 ) -> Answer:
-    """An error as Kubernetes writes one, so that kubectl shows the message as it is."""
+    """An error, as Kubernetes writes one, so that kubectl shows the message as it is."""
     status = {
         "kind": "Status",
         "apiVersion": "v1",

@@ -1,4 +1,4 @@
-"""The function as a real process: functions-framework's own command, started as README says."""
+"""The function as a real process: the server of a host, by default functions-framework's own."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -44,6 +45,7 @@ class Server:
     port: int
     process: subprocess.Popen[bytes]
     log: IO[bytes]
+    tls: ssl.SSLContext | None = None  # what its clients use, if it serves HTTPS
 
     def request(
         self,
@@ -52,11 +54,15 @@ class Server:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        return request(self.port, method, path, body, headers)
+        return request(self.port, method, path, body, headers, self.tls)
 
     def post(self, review: Any) -> Reply:
         """Send a review as kube-apiserver does."""
-        return post(self.port, review)
+        return post(self.port, review, self.tls)
+
+    def connect(self, tls: ssl.SSLContext | None = None) -> http.client.HTTPConnection:
+        """A connection to it, for several requests."""
+        return connect(self.port, tls or self.tls)
 
     def metric(self, name: str, **labels: str) -> float:
         """The value of a metric, 0 if it was never counted."""
@@ -77,16 +83,30 @@ class Server:
 def serving(
     environment: Mapping[str, str], log: Path, *options: str, entry: str = "handler/main.py"
 ) -> Iterator[Server]:
-    """Run the server with these settings. Its standard error goes to the file ``log``."""
+    """Run functions-framework with these settings. Its standard error goes to the file ``log``."""
     port = free_port()
+    arguments = [*command(entry), "--port", str(port), *options]
+    with running(arguments, port, environment, log) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running(
+    arguments: Sequence[str],
+    port: int,
+    environment: Mapping[str, str],
+    log: Path,
+    tls: ssl.SSLContext | None = None,
+) -> Iterator[Server]:
+    """Run a server that listens on this port. Its standard error goes to the file ``log``."""
     with log.open("w+b") as written:
         process = subprocess.Popen(
-            [*command(entry), "--port", str(port), *options],
+            arguments,
             env={**clean_environment(), **environment},
             stderr=written,
             cwd=ROOT,
         )
-        server = Server(port, process, written)
+        server = Server(port, process, written, tls)
         try:
             _wait_until_alive(server)
             yield server
@@ -101,20 +121,38 @@ def request(
     path: str,
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Reply:
     """Send a request on a connection of its own."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    with contextlib.closing(connection):
-        connection.request(method, path, body, dict(headers or {}))
-        response = connection.getresponse()
-        found = {name.lower(): value for name, value in response.getheaders()}
-        return Reply(response.status, response.read(), found)
+    with contextlib.closing(connect(port, tls)) as connection:
+        return exchange(connection, method, path, body, headers)
 
 
-def post(port: int, review: Any) -> Reply:
+def connect(port: int, tls: ssl.SSLContext | None = None) -> http.client.HTTPConnection:
+    if tls:
+        return http.client.HTTPSConnection("localhost", port, timeout=10, context=tls)
+    return http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+
+
+def exchange(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Reply:
+    """Send a request on this connection."""
+    connection.request(method, path, body, dict(headers or {}))
+    response = connection.getresponse()
+    found = {name.lower(): value for name, value in response.getheaders()}
+    return Reply(response.status, response.read(), found)
+
+
+def post(port: int, review: Any, tls: ssl.SSLContext | None = None) -> Reply:
     """Send a review as kube-apiserver does."""
     headers = {"Content-Type": "application/json", "Accept": "application/json, */*"}
-    return request(port, "POST", "/mutate?timeout=5s", json.dumps(review).encode(), headers)
+    body = json.dumps(review).encode()
+    return request(port, "POST", "/mutate?timeout=5s", body, headers, tls)
 
 
 def command(entry: str = "handler/main.py") -> list[str]:
@@ -124,7 +162,7 @@ def command(entry: str = "handler/main.py") -> list[str]:
 
 def clean_environment() -> dict[str, str]:
     """The environment without settings of the function or of a cluster."""
-    mine = ("ECI_PROFILE_", "KUBE", "FUNCTION_")
+    mine = ("ECI_PROFILE_", "KUBE", "FUNCTION_", "LISTEN_ADDRESS", "PORT")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(mine)}
     if "COVERAGE_PROCESS_CONFIG" in environment:
         environment["PYTHONPATH"] = str(ROOT / "tests" / "coverage_hook")

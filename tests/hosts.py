@@ -1,0 +1,53 @@
+"""The hosts, each by its own server."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from server import ROOT, Server, free_port, running, serving
+
+# What templates/python/scaffolding/instanced-http/service/main.py does in
+# https://github.com/knative/func (c18d6045a1b0).
+FUNC_SERVICE = """
+from func_python.http import serve
+from function import new as handler
+serve(handler)
+"""
+
+
+def functions_framework(
+    environment: Mapping[str, str], log: Path
+) -> AbstractContextManager[Server]:
+    return serving(environment, log)
+
+
+def knative_func(environment: Mapping[str, str], log: Path) -> AbstractContextManager[Server]:
+    port = free_port()
+    python = str(ROOT / ".venv-func" / "bin" / "python")
+    address = {"LISTEN_ADDRESS": f"127.0.0.1:{port}"}
+    return running([python, "-c", FUNC_SERVICE], port, {**address, **environment}, log)
+
+
+@contextlib.contextmanager
+def openfaas(environment: Mapping[str, str], log: Path) -> Iterator[Server]:
+    """The folder is a package beside the template's program."""
+    directory = log.with_suffix(".home")
+    directory.mkdir()
+    (directory / "function").symlink_to(ROOT / "handler")
+    index = str(directory / "index.py")
+    shutil.copy(ROOT / "tests" / "openfaas.py", index)
+    port = free_port()
+    with running([sys.executable, index, str(port)], port, environment, log) as server:
+        yield server
+
+
+HOSTS: Mapping[str, Callable[[Mapping[str, str], Path], AbstractContextManager[Server]]] = {
+    "functions-framework": functions_framework,
+    "knative-func": knative_func,
+    "openfaas": openfaas,
+}
