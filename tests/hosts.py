@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import ssl
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from server import ROOT, Server, free_port, running, serving
+
+SERVE = [sys.executable, "-m", "handler.serve"]
 
 # What templates/python/scaffolding/instanced-http/service/main.py does in
 # https://github.com/knative/func (c18d6045a1b0).
@@ -24,6 +27,14 @@ def functions_framework(
     environment: Mapping[str, str], log: Path
 ) -> AbstractContextManager[Server]:
     return serving(environment, log)
+
+
+def container(
+    environment: Mapping[str, str], log: Path, tls: ssl.SSLContext | None = None
+) -> AbstractContextManager[Server]:
+    port = free_port()
+    defaults = {"PORT": str(port), "ECI_PROFILE_DRAIN": "0"}
+    return running(SERVE, port, {**defaults, **environment}, log, tls)
 
 
 def knative_func(environment: Mapping[str, str], log: Path) -> AbstractContextManager[Server]:
@@ -48,6 +59,7 @@ def openfaas(environment: Mapping[str, str], log: Path) -> Iterator[Server]:
 
 HOSTS: Mapping[str, Callable[[Mapping[str, str], Path], AbstractContextManager[Server]]] = {
     "functions-framework": functions_framework,
+    "container": container,
     "knative-func": knative_func,
     "openfaas": openfaas,
 }
