@@ -1,0 +1,112 @@
+"""The manifests in k8s/, built by kubectl's kustomize as install.sh builds them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from server import ROOT
+
+K8S = ROOT / "k8s"
+IMAGE = "registry.example.com/eci-profile:1.2.3"
+URL = "https://eci.example.com"
+
+Document = dict[str, Any]
+
+needs_kubectl = pytest.mark.skipif(
+    shutil.which("kubectl") is None, reason="kubectl is not installed"
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What an administrator may ask install.sh for."""
+
+    host: str
+    certs: str = "self-signed"
+    url: str = ""
+    components: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "-".join(filter(None, (self.host, self.certs, self.url and "url", *self.components)))
+
+
+HOSTS = ("deployment", "knative", "openfaas")
+CERTS = ("self-signed", "cert-manager")
+CHOICES = (
+    *(Choice(host, certs) for host in HOSTS for certs in CERTS),
+    *(Choice(host, url=URL) for host in (*HOSTS[1:], "external")),
+    *(Choice(host, components=("on-virtual-node",)) for host in HOSTS),
+    *(
+        Choice(host, certs, components=(component,))
+        for host, certs in (("deployment", "self-signed"), ("knative", "cert-manager"))
+        for component in ("before-1.27", "before-1.21", "before-1.16")
+    ),
+    Choice("external", url=URL, components=("before-1.16",)),
+)
+
+
+def folders(kind: str) -> list[Path]:
+    """The folders that have a kustomization of this kind: Kustomization or Component."""
+    return sorted(
+        path.parent
+        for path in K8S.glob("[a-z]*/**/kustomization.yaml")
+        if yaml.safe_load(path.read_text())["kind"] == kind
+    )
+
+
+@cache
+def built(folder: Path) -> tuple[Document, ...]:
+    """What `kubectl apply -k` would apply."""
+    return _documents(["kubectl", "kustomize", str(folder)], {})
+
+
+@cache
+def rendered(choice: Choice) -> tuple[Document, ...]:
+    """What `make install` would apply."""
+    variables = {
+        "HOST": choice.host,
+        "CERTS": choice.certs,
+        "IMAGE": IMAGE if choice.host != "external" else "",
+        "URL": choice.url,
+        "COMPONENTS": " ".join(choice.components),
+    }
+    return _documents([str(K8S / "install.sh"), "render"], variables)
+
+
+def _documents(command: list[str], variables: dict[str, str]) -> tuple[Document, ...]:
+    result = subprocess.run(
+        command, env={**os.environ, **variables}, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert not result.stderr
+    return tuple(yaml.safe_load_all(result.stdout))
+
+
+def of_kind(documents: Iterable[Document], *kinds: str) -> list[Document]:
+    return [document for document in documents if document["kind"] in kinds]
+
+
+def only(documents: Iterable[Document], kind: str, name: str | None = None) -> Document:
+    """The one document of a kind, perhaps of those of a name."""
+    (found,) = (
+        document
+        for document in of_kind(documents, kind)
+        if name in (None, document["metadata"]["name"])
+    )
+    return found
+
+
+def pod_templates(documents: Iterable[Document]) -> Iterator[tuple[str, Document]]:
+    """The pods that the documents make, each with the name of its workload."""
+    for document in documents:
+        if "template" in document.get("spec", {}):
+            yield document["metadata"]["name"], document["spec"]["template"]

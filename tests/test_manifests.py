@@ -1,0 +1,538 @@
+"""The manifests in k8s/: valid by Kubernetes' own schemas, and in agreement with each other."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import subprocess
+import time
+from functools import cache
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+from apiserver import APIServer, Request
+from manifests import (
+    CHOICES,
+    HOSTS,
+    IMAGE,
+    K8S,
+    URL,
+    Choice,
+    Document,
+    built,
+    folders,
+    needs_kubectl,
+    of_kind,
+    only,
+    pod_templates,
+    rendered,
+)
+from server import clean_environment, review_of, serving
+
+from handler.profile import parse
+
+pytestmark = needs_kubectl
+
+NAMESPACE = "eci-profile"
+VERSIONS = ("1.28", "1.31", "1.34", "1.37")
+OLD_VERSIONS = ("1.25", "1.26")
+CUSTOM = ("cert-manager.io/v1", "serving.knative.dev/v1", "openfaas.com/v1")
+# Beta versions that no schema at hand has; the stable ones say the same.
+BETAS = ("admissionregistration.k8s.io/v1beta1", "policy/v1beta1")
+EXCLUDED = {
+    "deployment": ["kube-system", "eci-profile"],
+    "knative": ["kube-system", "eci-profile"],
+    "openfaas": ["kube-system", "eci-profile", "openfaas-fn"],
+    "external": ["kube-system", "eci-profile"],
+}
+
+each_choice = pytest.mark.parametrize("choice", CHOICES, ids=str)
+
+
+@cache
+def _valid(document: str, version: str) -> None:
+    kubernetes_validate.validate(json.loads(document), version, strict=True)
+
+
+def assert_valid(documents: tuple[Document, ...], version: str) -> None:
+    for document in documents:
+        if document["apiVersion"] in CUSTOM:
+            continue
+        if document["apiVersion"] in BETAS:
+            stable = document["apiVersion"].replace("v1beta1", "v1")
+            document = {**document, "apiVersion": stable}
+        _valid(json.dumps(document), version)
+
+
+@pytest.mark.parametrize(
+    "folder", folders("Kustomization"), ids=lambda folder: str(folder.relative_to(K8S))
+)
+def test_every_folder_builds_and_is_valid(folder: Path) -> None:
+    for version in VERSIONS:
+        assert_valid(built(folder), version)
+
+
+@each_choice
+def test_every_choice_is_valid(choice: Choice) -> None:
+    old = any(component.startswith("before-") for component in choice.components)
+    for version in OLD_VERSIONS if old else VERSIONS:
+        assert_valid(rendered(choice), version)
+
+
+def test_every_component_is_in_a_choice() -> None:
+    chosen = {component for choice in CHOICES for component in choice.components}
+    components = {folder.name for folder in folders("Component")}
+    assert components == chosen | {"cert-manager", "url"}
+
+
+def test_every_file_is_in_a_kustomization() -> None:
+    for path in K8S.glob("[a-z]*/**/*.yaml"):
+        if path.parent.name != "sample" and path.name not in ("kustomization.yaml", "stack.yaml"):
+            kustomization = yaml.safe_load((path.parent / "kustomization.yaml").read_text())
+            assert path.name in kustomization["resources"], path
+
+
+def test_the_validation_is_strict() -> None:
+    deployment = copy.deepcopy(only(rendered(CHOICES[0]), "Deployment"))
+    deployment["spec"]["template"]["spec"]["serviceAcountName"] = "x"
+    with pytest.raises(kubernetes_validate.ValidationError):
+        assert_valid((deployment,), VERSIONS[-1])
+
+
+@each_choice
+def test_versions_fit_old_clusters(choice: Choice) -> None:
+    documents = rendered(choice)
+    registrations = of_kind(
+        documents, "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"
+    )
+    assert len(registrations) == 2
+    for registration in registrations:
+        beta = registration["apiVersion"] == "admissionregistration.k8s.io/v1beta1"
+        assert beta == ("before-1.16" in choice.components)
+        (webhook,) = registration["webhooks"]
+        assert ("matchConditions" in webhook) == (
+            not any(component.startswith("before-") for component in choice.components)
+        )
+    before_1_21 = {"before-1.21", "before-1.16"} & set(choice.components)
+    for budget in of_kind(documents, "PodDisruptionBudget"):
+        assert budget["apiVersion"] == ("policy/v1beta1" if before_1_21 else "policy/v1")
+    if before_1_21:
+        young = "seccompProfile|topologySpread|startupProbe"
+        assert not re.search(young, str(_deployments(choice)))
+
+
+def _deployments(choice: Choice) -> list[Document]:
+    return of_kind(rendered(choice), "Deployment")
+
+
+@each_choice
+def test_the_registration_asks_for_what_the_function_answers(choice: Choice) -> None:
+    mutating = only(rendered(choice), "MutatingWebhookConfiguration")["webhooks"][0]
+    validating = only(rendered(choice), "ValidatingWebhookConfiguration")["webhooks"][0]
+    for webhook, path in ((mutating, "/mutate"), (validating, "/validate")):
+        config = webhook["clientConfig"]
+        assert config == (
+            {"url": f"{choice.url}{path}"}
+            if choice.url
+            else {"service": {**config["service"], "path": path}}
+        )
+        assert webhook["failurePolicy"] == "Ignore"
+        assert webhook["timeoutSeconds"] <= 5
+        assert webhook["matchPolicy"] == "Equivalent"
+        assert webhook["admissionReviewVersions"] == ["v1", "v1beta1"]
+    assert mutating["sideEffects"] == "NoneOnDryRun"
+    assert mutating["reinvocationPolicy"] == "IfNeeded"
+    (excluded,) = mutating["namespaceSelector"]["matchExpressions"]
+    assert excluded["values"] == EXCLUDED[choice.host]
+    assert validating["rules"][0]["resources"] == ["configmaps"]
+    assert validating["rules"][0]["operations"] == ["CREATE", "UPDATE"]
+    assert validating["namespaceSelector"] == {
+        "matchLabels": {"kubernetes.io/metadata.name": "kube-system"}
+    }
+
+
+@each_choice
+def test_kube_apiserver_reaches_pods_that_listen(choice: Choice) -> None:
+    documents = rendered(choice)
+    for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
+        target = only(documents, kind)["webhooks"][0]["clientConfig"].get("service")
+        if target is None:
+            assert choice.url
+            continue
+        service = only(documents, "Service", target["name"])
+        assert service["apiVersion"] == "v1"
+        assert service["spec"].get("type", "ClusterIP") == "ClusterIP"  # not ExternalName
+        assert service["metadata"]["namespace"] == target["namespace"]
+        (port,) = service["spec"]["ports"]
+        assert port["port"] == target["port"]
+        (deployment,) = (
+            deployment
+            for deployment in of_kind(documents, "Deployment")
+            if service["spec"]["selector"].items()
+            <= deployment["spec"]["template"]["metadata"]["labels"].items()
+        )
+        assert deployment["metadata"]["namespace"] == service["metadata"]["namespace"]
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        assert port["targetPort"] in [each["name"] for each in container["ports"]]
+
+
+@each_choice
+def test_names_in_and_around_pods_agree(choice: Choice) -> None:
+    documents = rendered(choice)
+    deployments = of_kind(documents, "Deployment")
+    for deployment in deployments:
+        template, selector = deployment["spec"]["template"], deployment["spec"]["selector"]
+        labels = template["metadata"]["labels"]
+        assert selector["matchLabels"] == labels
+        for constraint in template["spec"].get("topologySpreadConstraints", []):
+            assert constraint["labelSelector"] == selector
+        (budget,) = (
+            each
+            for each in of_kind(documents, "PodDisruptionBudget")
+            if each["spec"]["selector"] == selector
+        )
+        assert budget["spec"]["minAvailable"] < _replicas(documents, deployment)
+        grace = template["spec"]["terminationGracePeriodSeconds"]
+        assert grace >= 30
+    for _, template in pod_templates(documents):
+        volumes = {volume["name"]: volume for volume in template["spec"]["volumes"]}
+        (container,) = template["spec"]["containers"]
+        assert {mount["name"] for mount in container["volumeMounts"]} == volumes.keys()
+        ports = {port["name"] for port in container["ports"]}
+        for name in ("startupProbe", "readinessProbe", "livenessProbe"):
+            port = container.get(name, {}).get("httpGet", {}).get("port")
+            assert port is None or port in ports
+        for volume in volumes.values():
+            if "secret" in volume:
+                assert volume["secret"]["secretName"] == "eci-profile-tls"
+            if "configMap" in volume:
+                only(documents, "ConfigMap", volume["configMap"]["name"])
+
+
+def _replicas(documents: tuple[Document, ...], deployment: Document) -> int:
+    replicas = deployment["spec"].get("replicas")
+    if replicas is None:
+        scaler = only(documents, "HorizontalPodAutoscaler")["spec"]
+        assert scaler["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+        replicas = scaler["minReplicas"]
+    return int(replicas)
+
+
+@each_choice
+def test_namespaces_agree(choice: Choice) -> None:
+    documents = rendered(choice)
+    assert only(documents, "Namespace")["metadata"]["name"] == NAMESPACE
+    for document in documents:
+        expected: set[str | None] = {NAMESPACE}
+        match document["kind"]:
+            case "Namespace" | "ClusterRole" | "ClusterRoleBinding":
+                expected = {None}
+            case "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration":
+                expected = {None}
+            case "Role" | "RoleBinding":
+                expected = {"kube-system"}
+            case "ConfigMap" if document["metadata"]["name"] == "eci-profile":
+                expected = {"kube-system"}
+            case "Function" | "ServiceAccount" if choice.host == "openfaas":
+                expected = {"openfaas-fn"}
+        assert document["metadata"].get("namespace") in expected, document["metadata"]
+
+
+@each_choice
+def test_the_function_runs_as_the_account_that_has_the_rights(choice: Choice) -> None:
+    documents = rendered(choice)
+    account = only(documents, "ServiceAccount")["metadata"]
+    used = {
+        "deployment": lambda: only(documents, "Deployment", "eci-profile"),
+        "knative": lambda: only(documents, "Service", "eci-profile-function"),
+        "openfaas": lambda: only(documents, "Function"),
+    }
+    if choice.host in used:
+        workload = used[choice.host]()
+        name = (
+            workload["spec"]["annotations"]["com.openfaas.serviceaccount"]
+            if choice.host == "openfaas"
+            else workload["spec"]["template"]["spec"]["serviceAccountName"]
+        )
+        assert (workload["metadata"]["namespace"], name) == (account["namespace"], account["name"])
+    for binding in of_kind(documents, "RoleBinding", "ClusterRoleBinding"):
+        (subject,) = binding["subjects"]
+        assert (subject["namespace"], subject["name"]) == (account["namespace"], account["name"])
+        only(documents, binding["roleRef"]["kind"], binding["roleRef"]["name"])
+    if choice.host != "deployment" and not choice.url:
+        front = only(documents, "Deployment")["spec"]["template"]["spec"]
+        assert front["automountServiceAccountToken"] is False
+
+
+@each_choice
+def test_pods_pass_the_restricted_level(choice: Choice) -> None:
+    """The rules of the Pod Security Standards' level "restricted", as far as they need fields."""
+    labels = only(rendered(choice), "Namespace")["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    old = {"before-1.21", "before-1.16"} & set(choice.components)  # the level is younger
+    for name, template in pod_templates(rendered(choice)):
+        spec = template["spec"]
+        assert not {"hostNetwork", "hostPID", "hostIPC", "hostUsers"} & spec.keys()
+        assert all(
+            volume.keys() & {"secret", "configMap", "emptyDir"} for volume in spec["volumes"]
+        )
+        for container in spec["containers"]:
+            security = {**spec.get("securityContext", {}), **container["securityContext"]}
+            assert security["runAsNonRoot"] is True, name
+            assert security["runAsUser"] > 0
+            assert security["allowPrivilegeEscalation"] is False
+            assert security["capabilities"] == {"drop": ["ALL"]}
+            assert security["readOnlyRootFilesystem"] is True
+            assert old or security["seccompProfile"] == {"type": "RuntimeDefault"}
+            assert {"requests", "limits"} == container["resources"].keys()
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_the_image_is_the_one_asked_for(host: str) -> None:
+    text = json.dumps(rendered(Choice(host)))
+    assert text.count(f'"image": "{IMAGE}"') == 1
+    assert '"image": "eci-profile"' not in text
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_cert_managers_certificate_is_the_one_in_use(host: str) -> None:
+    documents = rendered(Choice(host, "cert-manager"))
+    certificate = only(documents, "Certificate", "eci-profile-tls")
+    service = only(documents, "MutatingWebhookConfiguration")["webhooks"][0]["clientConfig"]
+    target = service["service"]
+    assert certificate["spec"]["dnsNames"] == [f"{target['name']}.{target['namespace']}.svc"]
+    assert certificate["spec"]["secretName"] == "eci-profile-tls"
+    issuer = only(documents, "Issuer", certificate["spec"]["issuerRef"]["name"])
+    ca = only(documents, "Certificate", "eci-profile-ca")
+    assert issuer["spec"]["ca"]["secretName"] == ca["spec"]["secretName"]
+    assert ca["spec"]["isCA"] is True
+    signer = only(documents, "Issuer", ca["spec"]["issuerRef"]["name"])
+    assert signer["spec"] == {"selfSigned": {}}
+    for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
+        annotations = only(documents, kind)["metadata"]["annotations"]
+        assert annotations == {
+            "cert-manager.io/inject-ca-from": f"{NAMESPACE}/{certificate['metadata']['name']}"
+        }
+
+
+def test_knatives_service_is_as_knative_wants_it() -> None:
+    documents = rendered(Choice("knative"))
+    service = only(documents, "Service", "eci-profile-function")
+    assert service["apiVersion"] == "serving.knative.dev/v1"
+    assert service["metadata"]["labels"]["networking.knative.dev/visibility"] == "cluster-local"
+    template = service["spec"]["template"]
+    assert template["metadata"]["annotations"]["autoscaling.knative.dev/min-scale"] == "1"
+    spec = dict(template["spec"])
+    assert spec.pop("containerConcurrency") > 0
+    # Not longer than nginx waits, and both longer than kube-apiserver.
+    assert 5 <= spec.pop("timeoutSeconds") <= 10
+    (container,) = spec["containers"]
+    assert not container["readinessProbe"]["httpGet"].keys() & {"port", "scheme"}  # Knative's
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "x"},
+        "spec": {
+            **spec,
+            "containers": [
+                {
+                    **container,
+                    "name": "x",
+                    "readinessProbe": {"httpGet": {"path": "/", "port": 1}},
+                    "livenessProbe": {"httpGet": {"path": "/", "port": 1}},
+                }
+            ],
+        },
+    }
+    assert_valid((pod,), VERSIONS[-1])
+    # Knative would make a Kubernetes Service of its service's name.
+    assert service["metadata"]["name"] != only(documents, "Deployment")["metadata"]["name"]
+    assert len({each["metadata"]["name"] for each in of_kind(documents, "Service")}) == 2
+
+
+def test_openfaas_function_and_stack_say_the_same() -> None:
+    function = only(built(K8S / "openfaas"), "Function")
+    stack = yaml.safe_load((K8S / "openfaas" / "stack.yaml").read_text())
+    ((name, written),) = stack["functions"].items()
+    spec = function["spec"]
+    assert name == spec["name"] == function["metadata"]["name"]
+    assert written["namespace"] == function["metadata"]["namespace"]
+    assert written["skip_build"] is True
+    for field in ("labels", "annotations", "requests", "limits"):
+        assert written[field] == spec[field], field
+    assert written["readonly_root_filesystem"] == spec["readOnlyRootFilesystem"]
+    assert written["image"] == f"${{IMAGE:-{spec['image']}}}"
+
+
+def test_the_fronts_configuration_fits_its_pod() -> None:
+    for host, upstream in (
+        ("knative", "eci-profile-function.eci-profile.svc.cluster.local:80"),
+        ("openfaas", "eci-profile.openfaas-fn.svc.cluster.local:8080"),
+    ):
+        documents = built(K8S / host)
+        spec = only(documents, "Deployment")["spec"]["template"]["spec"]
+        (container,) = spec["containers"]
+        mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        (volume,) = (v for v in spec["volumes"] if v["name"] == "configuration")
+        data = only(documents, "ConfigMap", volume["configMap"]["name"])["data"]
+        directory = mounts["configuration"]
+        assert data.keys() == {"nginx.conf", "upstream.conf", "run.sh"}
+        assert f"include {directory}/upstream.conf;" in data["nginx.conf"]
+        assert f"{directory}/nginx.conf" in data["run.sh"]
+        assert container["command"] == ["sh", f"{directory}/run.sh"]
+        assert f"ssl_certificate {mounts['tls']}/tls.crt;" in data["nginx.conf"]
+        assert f"listen {container['ports'][0]['containerPort']} ssl" in data["nginx.conf"]
+        assert f"server {upstream} " in data["upstream.conf"]
+        written = re.findall(r"(?:pid|_temp_path) (.*)/", data["nginx.conf"])
+        assert set(written) == {mounts["tmp"]}
+
+
+def test_the_deployments_settings_fit_its_pod() -> None:
+    spec = only(built(K8S / "deployment"), "Deployment")["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    environment = {each["name"]: each["value"] for each in container["env"]}
+    assert environment == {
+        "PORT": str(container["ports"][0]["containerPort"]),
+        "ECI_PROFILE_TLS_DIR": {m["name"]: m["mountPath"] for m in container["volumeMounts"]}[
+            "tls"
+        ],
+    }
+    (pause,) = re.findall(
+        r"sleep\((\d+)\)", container["lifecycle"]["preStop"]["exec"]["command"][-1]
+    )
+    assert int(pause) + 15 <= spec["terminationGracePeriodSeconds"]
+    assert container["readinessProbe"]["httpGet"]["scheme"] == "HTTPS"
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_the_component_itself_can_run_on_the_virtual_node(host: str) -> None:
+    (deployment,) = _deployments(Choice(host, components=("on-virtual-node",)))
+    spec = deployment["spec"]["template"]["spec"]
+    assert spec["nodeSelector"] == {"k8s.aliyun.com/vnode": "true"}
+    assert spec["tolerations"] == [
+        {
+            "key": "k8s.aliyun.com/vnode",
+            "operator": "Equal",
+            "value": "true",
+            "effect": "NoSchedule",
+        }
+    ]
+
+
+def test_the_default_profile_is_the_documented_one() -> None:
+    data = only(built(K8S / "base"), "ConfigMap")["data"]
+    assert data.keys() == {"selectors"}
+    assert json.loads(data["selectors"]) == [
+        {
+            "name": f"default-{side}-selector",
+            field: {"matchLabels": {"alibabacloud.com/eci": "true"}},
+        }
+        for side, field in (("pod", "objectSelector"), ("namespace", "namespaceSelector"))
+    ]
+    assert len(parse(data).selectors) == 2
+    assert not parse(data).doubts
+
+
+def test_nothing_secret_is_in_the_manifests() -> None:
+    for path in K8S.rglob("*"):
+        if path.is_file():
+            assert "PRIVATE KEY" not in path.read_text("utf-8"), path
+    for choice in CHOICES:
+        assert not of_kind(rendered(choice), "Secret")
+
+
+def test_rbac_grants_what_the_function_asks_for_and_no_more(api: APIServer, tmp_path: Path) -> None:
+    grants = _grants(built(K8S / "base"))
+    requests = _requests_of_the_function(api, tmp_path)
+    assert {request for request in requests if not _granted(request, grants)} == set()
+    assert {g for g in grants if not any(_granted(r, {g}) for r in requests)} == set()
+
+
+Grant = tuple[str | None, str, str, str | None]  # namespace, verb, resource, name; None is any
+
+
+def _grants(documents: tuple[Document, ...]) -> set[Grant]:
+    return {
+        (role["metadata"].get("namespace"), verb, resource, name)
+        for role in of_kind(documents, "Role", "ClusterRole")
+        for rule in role["rules"]
+        if rule["apiGroups"] == [""]
+        for verb in rule["verbs"]
+        for resource in rule["resources"]
+        for name in rule.get("resourceNames", [None])
+    }
+
+
+def _granted(request: Grant, grants: set[Grant]) -> bool:
+    return any(
+        request[1:3] == grant[1:3]
+        and grant[0] in (None, request[0])
+        and grant[3] in (None, request[3])
+        for grant in grants
+    )
+
+
+def _requests_of_the_function(api: APIServer, directory: Path) -> set[Grant]:
+    """What it asks the API server for in a life with a good profile and an invalid one."""
+    api.put_namespace("team-a", {"eci": "true"})
+    good = [{"name": "x", "namespaceSelector": {"matchLabels": {"eci": "true"}}}]
+    api.put_config_map("kube-system", "eci-profile", {"selectors": json.dumps(good)})
+    environment = {
+        "KUBECONFIG": str(api.write_kubeconfig(directory / "kubeconfig")),
+        "ECI_PROFILE_TTL": "0.2",
+    }
+    pod = {"metadata": {"name": "web", "namespace": "team-a"}, "spec": {"containers": []}}
+    with serving(environment, directory / "server.log") as server:
+        assert "patch" in server.post(review_of(pod)).json["response"]
+        api.put_config_map("kube-system", "eci-profile", {"selectors": "[{"})
+        end = time.monotonic() + 10
+        while not api.events and time.monotonic() < end:
+            server.post(review_of(pod))
+            server.request("GET", "/readyz")
+            time.sleep(0.1)
+        server.request("GET", "/metrics")
+    assert api.events
+    return {_grant(request) for request in api.requests}
+
+
+def _grant(request: Request) -> Grant:
+    assert request.status in (200, 201, 409)
+    match request.path.split("?")[0].strip("/").split("/"):
+        case ["api", "v1", "namespaces", name]:
+            return None, _verb(request), "namespaces", name
+        case ["api", "v1", "namespaces", namespace, resource, name]:
+            return namespace, _verb(request), resource, name
+        case ["api", "v1", "namespaces", namespace, resource]:
+            return namespace, _verb(request), resource, None
+    raise AssertionError(request.path)
+
+
+def _verb(request: Request) -> str:
+    return {"GET": "get", "POST": "create"}[request.method]
+
+
+def test_install_refuses_what_it_does_not_know() -> None:
+    for variables, sentence in (
+        ({}, "IMAGE must name"),
+        ({"HOST": "nomad"}, "HOST must be"),
+        ({"IMAGE": "x", "CERTS": "none"}, "CERTS must be"),
+        ({"IMAGE": "x", "COMPONENTS": "nope"}, "there is no nope"),
+        ({"HOST": "external"}, "needs URL"),
+        ({"HOST": "external", "URL": "http://eci.example.com"}, "must begin with https"),
+        ({"IMAGE": "x", "URL": URL}, "leave URL out"),
+        ({"IMAGE": "x|y"}, "can't have"),
+    ):
+        result = subprocess.run(
+            [K8S / "install.sh", "render"],
+            env={**clean_environment(), **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 1
+        assert sentence in result.stderr
+        assert not result.stdout
+    assert not list(K8S.glob(".install.*"))
