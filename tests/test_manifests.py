@@ -394,16 +394,12 @@ def test_the_deployments_settings_fit_its_pod() -> None:
     spec = only(built(K8S / "deployment"), "Deployment")["spec"]["template"]["spec"]
     (container,) = spec["containers"]
     environment = {each["name"]: each["value"] for each in container["env"]}
-    assert environment == {
-        "PORT": str(container["ports"][0]["containerPort"]),
-        "ECI_PROFILE_TLS_DIR": {m["name"]: m["mountPath"] for m in container["volumeMounts"]}[
-            "tls"
-        ],
-    }
-    (pause,) = re.findall(
-        r"sleep\((\d+)\)", container["lifecycle"]["preStop"]["exec"]["command"][-1]
-    )
-    assert int(pause) + 15 <= spec["terminationGracePeriodSeconds"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert environment["PORT"] == str(container["ports"][0]["containerPort"])
+    assert environment["ECI_PROFILE_TLS_DIR"] == mounts["tls"]
+    finish = 10  # seconds that a request may take once no more are accepted
+    drain = float(environment["ECI_PROFILE_DRAIN"])
+    assert drain + finish < spec["terminationGracePeriodSeconds"]
     assert container["readinessProbe"]["httpGet"]["scheme"] == "HTTPS"
 
 
