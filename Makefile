@@ -7,9 +7,10 @@ SAMPLE := k8s/sample
 
 .DEFAULT_GOAL := help
 .PHONY: help run try test fuzz lint format lock clean
+.PHONY: install uninstall renew-certificate register test-cluster
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: .venv/run.done ## serve on PORT (8080) with the sample profile, without a cluster
 	@echo "The profile and namespaces are those of $(SAMPLE)/profile.yaml: edit it while this runs."
@@ -31,7 +32,7 @@ fuzz: .venv/test.done ## fuzz for SECONDS (600): any body gets an answer, any te
 lint: .venv/test.done ## check style (ruff) and types (mypy)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy handler tests
+	$(BIN)/mypy handler tests k8s
 
 format: .venv/test.done ## put the code into ruff's format
 	$(BIN)/ruff check --fix
@@ -44,6 +45,21 @@ lock: .venv/run.done ## pin the newest packages that fit, in all requirements.tx
 	$(BIN)/uv $(LOCK) --group test -c requirements.txt -o tests/requirements.txt
 	$(BIN)/uv $(LOCK) pyproject.toml --group func -c handler/requirements.txt \
 	  -c tests/requirements.txt -o tests/func-requirements.txt
+
+install: ## into the cluster: HOST=deployment|knative|openfaas CERTS=self-signed|cert-manager IMAGE=...
+	@k8s/install.sh install
+
+uninstall: ## remove it from the cluster
+	@k8s/install.sh uninstall
+
+renew-certificate: ## make another certificate, where CERTS=self-signed
+	@k8s/certs/self-signed/renew.sh $(DAYS)
+
+register: .venv/run.done ## print a registration narrowed to the ConfigMap in PROFILE=file
+	@$(BIN)/python -m k8s.register $(PROFILE) $(ARGS)
+
+test-cluster: ## install into the empty cluster of KUBECONFIG, try it with dry runs, remove it
+	@k8s/test-cluster.sh
 
 clean: ## remove what the other targets made
 	rm -rf .venv .venv-func build *.egg-info .coverage* .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
