@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs eci-profile into the cluster of KUBECONFIG, creates pods there as dry runs, checks what
-# became of them, and removes everything. Takes install.sh's variables.
+# became of them, and removes everything. Takes install.sh's variables, and PATIENCE, in seconds.
 set -eu
+patience=${PATIENCE:-20}
 here=$(cd "$(dirname "$0")" && pwd)
 if [ -z "${KUBECONFIG:-}" ]; then
   echo "skipped: KUBECONFIG is not set, so there is no cluster to test in"
@@ -26,35 +27,44 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 "$here/install.sh" install
-kubectl create namespace eci-profile-test
+kubectl create -f - <<END
+apiVersion: v1
+kind: Namespace
+metadata: {name: eci-profile-test}
+END
 
 failures=0
-# expect WHAT WANTED LABEL [METADATA [SPEC]]: the pod's nodeSelector for the virtual node
-expect() {
-  got=$(kubectl create --dry-run=server -o 'jsonpath={.spec.nodeSelector.k8s\.aliyun\.com/vnode}' -f - <<END
+node_selector() {
+  kubectl create --dry-run=server -o 'jsonpath={.spec.nodeSelector.k8s\.aliyun\.com/vnode}' -f - <<END
 apiVersion: v1
 kind: Pod
-metadata: {name: web, namespace: eci-profile-test, labels: {alibabacloud.com/eci: "$3"}${4:+, $4}}
-spec: {containers: [{name: web, image: nginx}]${5:+, $5}}
+metadata: {name: web, namespace: eci-profile-test, labels: {alibabacloud.com/eci: "$1"}${2:+, $2}}
+spec: {containers: [{name: web, image: nginx}]${3:+, $3}}
 END
-  )
-  if [ "$got" = "$2" ]; then
-    echo "ok: $1"
-  else
-    echo "FAILED: $1: the nodeSelector is '$got' instead of '$2'"
-    failures=$((failures + 1))
-  fi
+}
+# expect WHAT WANTED LABEL [METADATA [SPEC]]: the pod's nodeSelector for the virtual node. It has a
+# while: kube-apiserver takes a moment to see a registration, the function to see a label.
+expect() {
+  what=$1 wanted=$2 tries=0
+  shift 2
+  until got=$(node_selector "$@") && [ "$got" = "$wanted" ]; do
+    tries=$((tries + 1))
+    if [ "$tries" -gt "$patience" ]; then
+      echo "FAILED: $what: the nodeSelector is '$got' instead of '$wanted'"
+      failures=$((failures + 1))
+      return
+    fi
+    sleep 1
+  done
+  echo "ok: $what"
 }
 daemonset='ownerReferences: [{apiVersion: apps/v1, kind: DaemonSet, name: a, uid: a, controller: true}]'
 
-# kube-apiserver takes a moment to see a registration.
-sleep 5
 expect 'a pod with the label goes to the virtual node' true true
 expect 'a pod without it stays' '' other
 expect 'a pod of a DaemonSet stays' '' true "$daemonset"
 expect 'a pod with a node stays' '' true '' 'nodeName: none'
 kubectl label namespace eci-profile-test alibabacloud.com/eci=true
-sleep 10 # the function knows a namespace's labels for ECI_PROFILE_TTL, 5 s
 expect 'a pod in a namespace with the label goes to the virtual node' true other
 expect 'a pod that opts out stays' '' false
 

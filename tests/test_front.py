@@ -43,8 +43,8 @@ def tls(tmp_path: Path) -> Path:
     return directory
 
 
-def make(directory: Path, days: int = 365) -> None:
-    subprocess.run([MAKE, directory, str(days)], check=True)
+def make(directory: Path, days: int = 365, name: str = NAME) -> None:
+    subprocess.run([MAKE, directory, str(days), name], check=True)
 
 
 def certificate(path: Path) -> x509.Certificate:
@@ -108,11 +108,14 @@ class Front:
     port: int
     tls: Path
     log: Path
+    name: str
 
     def connect(self) -> http.client.HTTPConnection:
         plain = socket.create_connection(("127.0.0.1", self.port), timeout=10)
-        connection = http.client.HTTPConnection(NAME)
-        connection.sock = strict(self.tls / "bundle.crt").wrap_socket(plain, server_hostname=NAME)
+        connection = http.client.HTTPConnection(self.name)
+        connection.sock = strict(self.tls / "bundle.crt").wrap_socket(
+            plain, server_hostname=self.name
+        )
         return connection
 
     def serial(self) -> int:
@@ -132,7 +135,9 @@ def send(
 
 
 @contextlib.contextmanager
-def front(upstream: int, tls: Path, host: str = "knative") -> Iterator[Front]:
+def front(
+    upstream: int, tls: Path, host: str = "knative", server_name: str = NAME
+) -> Iterator[Front]:
     """The front as its pod runs it, except for its ports and paths."""
     # nginx's workers give up root's rights, and can't look into pytest's own folder.
     with tempfile.TemporaryDirectory() as name:
@@ -155,7 +160,7 @@ def front(upstream: int, tls: Path, host: str = "knative") -> Iterator[Front]:
         with log.open("wb") as written:
             process = subprocess.Popen([FRONT / "run.sh"], env=environment, stderr=written)
         try:
-            running = Front(port, tls, log)
+            running = Front(port, tls, log, server_name)
             wait_until(lambda: _answers(running) or process.poll() is not None)
             assert process.poll() is None, log.read_text()
             yield running

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 import subprocess
@@ -11,17 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import celpy
 import kubernetes_validate
 import pytest
 import yaml
-from celpy.adapter import json_to_cel
 from manifests import K8S, URL, Choice, Document, needs_kubectl, only, rendered
 from pydantic import TypeAdapter
+from registration import concerned, conditions_hold, selects
 from server import DATA, ROOT, clean_environment
 
 from handler.filesource import FileSource
-from handler.labels import LabelSelector
 from handler.mutation import left_alone
 from handler.pod import Pod
 from handler.profile import Profile, parse
@@ -34,48 +31,7 @@ VALIDATING = yaml.safe_load((K8S / "base" / "validating-webhook-configuration.ya
 SAMPLE = K8S / "sample" / "profile.yaml"
 
 _POD = TypeAdapter(Pod)
-_SELECTOR = TypeAdapter(LabelSelector)
 _DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-
-
-@functools.cache
-def program(expression: str) -> celpy.Runner:
-    environment = celpy.Environment()
-    return environment.program(environment.compile(expression))
-
-
-def conditions_hold(webhook: Document, request: Document) -> bool:
-    """As kube-apiserver: all have to be true, and an error is none of that."""
-    variables = {
-        "object": json_to_cel(request["object"]),
-        "request": json_to_cel(request),
-    }
-    # One after another, since kube-apiserver evaluates them all, too.
-    verdicts = [
-        program(condition["expression"]).evaluate(variables)
-        for condition in webhook.get("matchConditions", [])
-    ]
-    return all(verdicts)
-
-
-def selects(webhook: Document, pod: Document, namespace_labels: Mapping[str, str]) -> bool:
-    return all(
-        requirement.matches(labels)
-        for field, labels in (
-            ("namespaceSelector", namespace_labels),
-            ("objectSelector", pod["metadata"].get("labels") or {}),
-        )
-        for requirement in _SELECTOR.validate_python(webhook[field]).requirements()
-    )
-
-
-def concerned(webhook: Document, request: Document) -> bool:
-    (rule,) = webhook["rules"]
-    return (
-        request["resource"]["resource"] in rule["resources"]
-        and request["operation"] in rule["operations"]
-        and not request.get("subResource")
-    )
 
 
 @pytest.mark.parametrize("name", REVIEWS)

@@ -1,11 +1,11 @@
 #!/bin/sh
 # Makes tls.crt and tls.key in a directory, signed by the ca.crt and ca.key there; makes those too
 # if they are absent or end before the certificate would. bundle.crt is what clients have to trust.
-#   make.sh DIRECTORY [DAYS]
+#   make.sh DIRECTORY [DAYS [DNS_NAME]]
 set -eu
 cd "$1"
 days=${2:-365}
-name=eci-profile.eci-profile.svc
+name=${3:-eci-profile.eci-profile.svc}
 umask 077
 
 key() { openssl ecparam -genkey -name prime256v1 -noout -out "$1"; }

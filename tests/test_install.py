@@ -1,0 +1,196 @@
+"""make install, renew-certificate, uninstall and test-cluster: real kubectl against a server."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster import Cluster
+from cryptography import x509
+from manifests import IMAGE, K8S, Choice, needs_kubectl, rendered
+from server import ROOT, clean_environment, serving
+from test_front import front, make, needs_nginx
+
+pytestmark = [
+    needs_kubectl,
+    pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed"),
+    pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed"),
+]
+
+REGISTRATIONS = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
+PROFILE = "configmaps/kube-system/eci-profile"
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with Cluster() as cluster:
+        yield cluster
+
+
+def run(
+    directory: Path, cluster: Cluster, target: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    kubeconfig = cluster.write_kubeconfig(directory / "kubeconfig")
+    return subprocess.run(
+        [shutil.which("make") or "make", "-s", target, *(f"{k}={v}" for k, v in variables.items())],
+        cwd=ROOT,
+        env={**clean_environment(), "KUBECONFIG": str(kubeconfig), "HOME": str(directory)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def done(result: subprocess.CompletedProcess[str]) -> str:
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def resources(choice: Choice) -> set[str]:
+    """What an install makes, in the words of the cluster."""
+    names = set()
+    for document in rendered(choice):
+        metadata = document["metadata"]
+        plural = f"{document['kind'].lower()}s".replace("ys", "ies")
+        names.add("/".join(filter(None, (plural, metadata.get("namespace"), metadata["name"]))))
+    return names
+
+
+def bundles(cluster: Cluster) -> set[str | None]:
+    return {
+        webhook["clientConfig"].get("caBundle")
+        for key, found in cluster.objects.items()
+        if key[1] in REGISTRATIONS
+        for webhook in found["webhooks"]
+    }
+
+
+def secret(cluster: Cluster, name: str) -> dict[str, Any]:
+    return cluster.get("v1", "secrets", "eci-profile", name)["data"]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("host", "certs"),
+    [
+        ("deployment", "self-signed"),
+        ("deployment", "cert-manager"),
+        ("knative", "cert-manager"),
+        ("openfaas", "self-signed"),
+    ],
+)
+def test_install_and_uninstall_can_be_repeated(
+    host: str, certs: str, cluster: Cluster, tmp_path: Path
+) -> None:
+    crd = {"kind": "CustomResourceDefinition", "metadata": {"name": "functions.openfaas.com"}}
+    cluster.put("apiextensions.k8s.io/v1", "customresourcedefinitions", "", crd)
+    before = cluster.names()
+
+    out = done(run(tmp_path, cluster, "install", HOST=host, CERTS=certs, IMAGE=IMAGE))
+    assert "==> done" in out
+    secrets = {f"secrets/eci-profile/eci-profile-{each}" for each in ("ca", "tls")}
+    expected = resources(Choice(host, certs)) | (secrets if certs == "self-signed" else set())
+    assert cluster.names() - before == expected
+    if certs == "self-signed":
+        assert bundles(cluster) == {secret(cluster, "eci-profile-tls")["ca.crt"]}
+
+    profile = cluster.get("v1", "configmaps", "kube-system", "eci-profile")
+    edited = {**profile, "data": {"selectors": "[]"}}
+    cluster.put("v1", "configmaps", "kube-system", edited)
+    was = copy.deepcopy(cluster.objects)
+    out = done(run(tmp_path, cluster, "install", HOST=host, CERTS=certs, IMAGE=IMAGE))
+    assert "stays as it is" in out
+    assert cluster.objects == was
+
+    done(run(tmp_path, cluster, "uninstall"))
+    assert cluster.names() - before == {PROFILE}
+    done(run(tmp_path, cluster, "uninstall"))
+    assert cluster.names() - before == {PROFILE}
+
+
+def test_a_certificate_is_renewed_and_its_ca_stays(cluster: Cluster, tmp_path: Path) -> None:
+    done(run(tmp_path, cluster, "install", IMAGE=IMAGE))
+    before, ca = secret(cluster, "eci-profile-tls"), secret(cluster, "eci-profile-ca")
+    assert "valid until" in done(run(tmp_path, cluster, "renew-certificate", DAYS="90"))
+    after = secret(cluster, "eci-profile-tls")
+    assert before["tls.crt"] != after["tls.crt"]
+    assert before["tls.key"] != after["tls.key"]
+    assert secret(cluster, "eci-profile-ca") == ca
+    loaded = x509.load_pem_x509_certificate(base64.b64decode(after["tls.crt"]))
+    assert (loaded.not_valid_after_utc - loaded.not_valid_before_utc).days == 90
+    assert bundles(cluster) == {ca["tls.crt"]}
+
+    done(run(tmp_path, cluster, "renew-certificate", DAYS="4000"))  # more than the CA has left
+    assert secret(cluster, "eci-profile-ca") != ca
+    assert bundles(cluster) == {secret(cluster, "eci-profile-tls")["ca.crt"]}
+    assert base64.b64decode(secret(cluster, "eci-profile-tls")["ca.crt"]).endswith(
+        base64.b64decode(ca["tls.crt"])
+    )
+    for name in ("eci-profile-ca", "eci-profile-tls"):
+        found = cluster.get("v1", "secrets", "eci-profile", name)
+        assert "annotations" not in found["metadata"]
+
+
+def test_openfaas_without_its_operator_gets_no_function(cluster: Cluster, tmp_path: Path) -> None:
+    out = done(run(tmp_path, cluster, "install", HOST="openfaas", IMAGE=IMAGE))
+    assert f"IMAGE={IMAGE} faas-cli deploy -f k8s/openfaas/stack.yaml" in out
+    assert not any(name.startswith("functions/") for name in cluster.names())
+
+
+def test_a_registration_for_a_url_leaves_certificates_alone(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    url = "https://eci.example.com"
+    done(run(tmp_path, cluster, "install", HOST="external", URL=url))
+    assert bundles(cluster) == {None}
+    assert not any(name.startswith("secrets/") for name in cluster.names())
+
+
+def test_the_cluster_test_is_skipped_without_a_cluster() -> None:
+    result = subprocess.run(
+        [K8S / "test-cluster.sh"],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "skipped: KUBECONFIG is not set" in done(result)
+
+
+def test_the_cluster_test_leaves_an_install_alone(cluster: Cluster, tmp_path: Path) -> None:
+    done(run(tmp_path, cluster, "install", IMAGE=IMAGE))
+    was = copy.deepcopy(cluster.objects)
+    result = run(tmp_path, cluster, "test-cluster", IMAGE=IMAGE)
+    assert result.returncode != 0
+    assert "is there already" in result.stderr
+    assert cluster.objects == was
+
+
+@needs_nginx
+@pytest.mark.parametrize("works", [True, False])
+def test_the_cluster_test_tells_whether_pods_are_changed(works: bool, tmp_path: Path) -> None:
+    tls = tmp_path / "tls"
+    tls.mkdir()
+    make(tls, name="localhost")
+    with Cluster(tls / "bundle.crt") as cluster:
+        kubeconfig = cluster.write_kubeconfig(tmp_path / "kubeconfig")
+        settings = {"KUBECONFIG": str(kubeconfig), "ECI_PROFILE_TTL": "1"}
+        if not works:
+            settings["ECI_PROFILE_NAME"] = "another"
+        with (
+            serving(settings, tmp_path / "server.log") as function,
+            front(function.port, tls, server_name="localhost") as running,
+        ):
+            url = f"https://localhost:{running.port}"
+            wanted = {"HOST": "external", "URL": url, "PATIENCE": "3"}
+            result = run(tmp_path, cluster, "test-cluster", **wanted)
+        assert result.returncode == (0 if works else 2), result.stdout + result.stderr
+        assert result.stdout.count("ok: ") == (7 if works else 4)
+        assert ("FAILED" in result.stdout) != works
+        assert cluster.names() == set()
