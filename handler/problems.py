@@ -12,29 +12,44 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-__all__ = ["Problem", "in_order", "problems_of", "show"]
+from .text import Location, Position, TextError
+
+__all__ = ["Problem", "in_order", "problem", "problems_of", "show", "unreadable"]
 
 _SHOWN = 60
 _MAPS = frozenset(("annotations", "labels", "matchLabels", "nodeSelector"))
 
-Location = tuple[int | str, ...]
-
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong or doubtful, and its place in what was written."""
+    """Something wrong or doubtful, and its place in what was written.
 
+    ``location`` leads to it in the value of the key ``root``; ``at_key``: it is about the last key
+    on that way, not about its value. ``position`` is known where the text itself can't be read.
+    """
+
+    root: str
     location: Location
     path: str
     message: str
+    at_key: bool = False
+    position: Position | None = None
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}"
+        where = "line {}, column {}: ".format(*self.position) if self.position else ""
+        return f"{self.path}: {where}{self.message}"
 
 
-def problem(root: str, value: Any, location: Location, message: str) -> Problem:
+def problem(
+    root: str, value: Any, location: Location, message: str, *, at_key: bool = False
+) -> Problem:
     """A problem at the location in a value, which stands under the key ``root``."""
-    return Problem(location, _path(root, value, location), message)
+    return Problem(root, location, _path(root, value, location), message, at_key)
+
+
+def unreadable(root: str, error: TextError) -> Problem:
+    """The problem of a text that can't be read."""
+    return Problem(root, (), root, error.message, position=error.position)
 
 
 def problems_of(
@@ -43,7 +58,9 @@ def problems_of(
     """All problems in a validation error. ``fields`` tells which fields an object may have."""
     for details in error.errors(include_url=False):
         location = tuple(part for part in details["loc"] if part != "[key]")
-        yield problem(root, value, location, _message(details, location, fields))
+        at_key = location != details["loc"] or details["type"] == "unexpected_keyword_argument"
+        message = _message(details, location, fields)
+        yield problem(root, value, location, message, at_key=at_key)
 
 
 def in_order(problems: list[Problem], value: Any) -> list[Problem]:
@@ -86,7 +103,7 @@ def _path(root: str, value: Any, location: Location) -> str:
             name = value[part].get("name") if depth == 0 and isinstance(value[part], dict) else None
             if name and isinstance(name, str):
                 path += f" {show(name)}"
-        elif parent in _MAPS or not part.isalnum():
+        elif parent in _MAPS or not part.isalnum() or len(part) > _SHOWN:
             path += f"[{show(part)}]"
         else:
             path += f": {part}" if depth == 1 else f".{part}"

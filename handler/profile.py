@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .labels import Requirement
-from .problems import Problem, in_order, problem
+from .problems import Problem, in_order, problem, unreadable
 from .scheduling import Toleration
 from .schema import (
     DEFAULT_POLICY,
@@ -34,7 +34,10 @@ class ProfileError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Which pods are meant, and what happens to them. A side that is None is not asked."""
+    """Which pods are meant, and what happens to them. A side that is None is not asked.
+
+    ``index`` is its place in the list as written.
+    """
 
     name: str
     namespace: tuple[Requirement, ...] | None
@@ -42,6 +45,7 @@ class Selector:
     annotations: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     policy: Policy = DEFAULT_POLICY
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class VirtualNode:
 class Profile:
     """The selectors in the order in which they count, and the virtual node they place pods on.
 
-    ``doubts`` are what is allowed but hardly meant.
+    ``doubts`` are what is allowed but hardly meant, as far as reading it tells.
     """
 
     selectors: tuple[Selector, ...] = ()
@@ -86,8 +90,8 @@ def parse(data: Mapping[str, object] | None) -> Profile:
         *_duplicates("virtualNode", node_text),
         *_doubts(selectors, selectors_text.value),
     )
-    ordered = sorted(selectors, key=lambda selector: -(selector.priority or 0))
-    return Profile(tuple(map(_selector, ordered)), _virtual_node(node), doubts)
+    ordered = sorted(enumerate(selectors), key=lambda entry: -(entry[1].priority or 0))
+    return Profile(tuple(_selector(*entry) for entry in ordered), _virtual_node(node), doubts)
 
 
 def _read(data: Mapping[str, object] | None, key: str) -> tuple[Reading, list[Problem]]:
@@ -99,7 +103,7 @@ def _read(data: Mapping[str, object] | None, key: str) -> tuple[Reading, list[Pr
     try:
         return read(text), []
     except TextError as error:
-        return Reading(None), [problem(key, None, (), str(error))]
+        return Reading(None), [unreadable(key, error)]
 
 
 def _given(value: Any, default: Any) -> Any:
@@ -107,8 +111,9 @@ def _given(value: Any, default: Any) -> Any:
 
 
 def _duplicates(root: str, reading: Reading) -> Iterator[Problem]:
-    for key in reading.duplicate_keys:
-        yield problem(root, None, (), f"{key} is given twice in one object, the last one counts")
+    for location in reading.duplicates:
+        message = "is given twice in one object, the last one counts"
+        yield problem(root, reading.value, location, message, at_key=True)
 
 
 def _doubts(selectors: Iterable[WrittenSelector], value: Any) -> Iterator[Problem]:
@@ -123,7 +128,7 @@ def _doubts(selectors: Iterable[WrittenSelector], value: Any) -> Iterator[Proble
             )
 
 
-def _selector(written: WrittenSelector) -> Selector:
+def _selector(index: int, written: WrittenSelector) -> Selector:
     namespace, pod = written.namespace_selector, written.object_selector
     effect = written.effect or WrittenEffect()
     return Selector(
@@ -133,6 +138,7 @@ def _selector(written: WrittenSelector) -> Selector:
         dict(sorted((effect.annotations or {}).items())),
         dict(sorted((effect.labels or {}).items())),
         written.policy.name() if written.policy else DEFAULT_POLICY,
+        index,
     )
 
 

@@ -31,7 +31,8 @@ from .labels import (
     check_label_key,
     check_label_value,
 )
-from .problems import Location, Problem, problem, problems_of, show
+from .problems import Problem, problem, problems_of, show
+from .text import Location
 
 __all__ = [
     "DEFAULT_POLICY",

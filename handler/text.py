@@ -9,14 +9,31 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 import yaml
 
-__all__ = ["TextError", "read", "read_documents"]
+__all__ = [
+    "Location",
+    "Place",
+    "Position",
+    "Reading",
+    "TextError",
+    "locate",
+    "read",
+    "read_documents",
+]
+
+Location = tuple[int | str, ...]
+"""The way to a value: keys of objects and indexes of lists."""
+Position = tuple[int, int]
+"""Line and column, both from 1."""
+
+_Duplicates = tuple[dict[str, Any], list[str]]  # an object, and the keys it gives twice
 
 # The C parser recurses for a whole tree, and a deep one ends the process. Its events do not.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -36,6 +53,8 @@ _BOOLEANS = {
     "False": False,
     "FALSE": False,
 }
+# The C parser doesn't take the halves of a surrogate pair, which JSON writes as two escapes.
+_SURROGATE = re.compile(r"(?<!\\)((?:\\\\)*)\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _FRACTION = re.compile(r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 
@@ -45,16 +64,30 @@ class TextError(ValueError):
 
     def __init__(self, message: str, line: int, column: int, *, certain: bool = False) -> None:
         super().__init__(f"line {line}, column {column}: {message}")
+        self.message = message
         self.certain = certain  # says what was meant, not only where reading stopped
-        self.position = (line, column)
+        self.position: Position = (line, column)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value begins, and its key if it has one. ``literal``: it is a block after ``|``."""
+
+    value: Position
+    key: Position | None = None
+    literal: bool = False
 
 
 @dataclass(slots=True)
 class Reading:
-    """The value that a text holds, and the keys which one of its objects gives twice."""
+    """The value that a text holds, and the keys which one of its objects gives twice.
+
+    ``places`` are there if they were asked for.
+    """
 
     value: Any
-    duplicate_keys: list[str] = field(default_factory=list)
+    duplicates: list[Location] = field(default_factory=list)
+    places: dict[Location, Place] | None = None
 
 
 def read(text: str) -> Reading:
@@ -82,8 +115,19 @@ def read(text: str) -> Reading:
     return documents[0] if documents else Reading(None)
 
 
-def read_documents(text: str) -> Iterator[Reading]:
-    """Read each document of a YAML stream.
+def locate(text: str) -> Mapping[Location, Place]:
+    """Where the values stand in a text that `read` takes. Takes longer than reading it."""
+    if text.lstrip().startswith(("[", "{", "#")):
+        text = _STRING_COMMENT_OR_TAB.sub(_blank, text)
+    text = _SURROGATE.sub(r"\1\\u0020", text)
+    try:
+        return next(read_documents(text, places=True), Reading(None)).places or {}
+    except TextError:  # JSON that isn't YAML, such as a line break before a colon
+        return {}
+
+
+def read_documents(text: str, *, places: bool = False) -> Iterator[Reading]:
+    """Read each document of a YAML stream, with the places of its values if they are asked for.
 
     Raises TextError.
     """
@@ -91,8 +135,8 @@ def read_documents(text: str) -> Iterator[Reading]:
         events = yaml.parse(text, Loader=_LOADER)
         for event in events:
             if isinstance(event, yaml.DocumentStartEvent):
-                reading = Reading(None)
-                reading.value = _value(next(events), events, reading, 0)
+                reading = Reading(None, places={} if places else None)
+                reading.value = _value(next(events), events, reading, ())
                 yield reading
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -112,16 +156,19 @@ def _blank(match: re.Match[str]) -> str:
 
 def _read_json(text: str) -> Reading:
     reading = Reading(None)
+    duplicates: dict[int, _Duplicates] = {}  # by the identity of the object
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         fields = dict(pairs)
         if len(fields) < len(pairs):
-            keys = [key for key, _ in pairs]
-            reading.duplicate_keys += [key for key in fields if keys.count(key) > 1]
+            counts = Counter(key for key, _ in pairs)
+            duplicates[id(fields)] = fields, [key for key in fields if counts[key] > 1]
         return fields
 
     try:
         reading.value = json.loads(text, object_pairs_hook=unique, parse_float=_fraction)
+        if duplicates:
+            reading.duplicates += _found(duplicates, reading.value, ())
     except json.JSONDecodeError as error:
         raise TextError(error.msg, error.lineno, error.colno) from None
     except RecursionError:
@@ -131,29 +178,52 @@ def _read_json(text: str) -> Reading:
     return reading
 
 
-def _value(event: Any, events: Iterator[Any], reading: Reading, depth: int) -> Any:
+def _found(duplicates: Mapping[int, _Duplicates], value: Any, at: Location) -> Iterator[Location]:
+    """Where the objects with duplicate keys are; one that was itself overwritten is nowhere."""
+    if isinstance(value, dict):
+        if id(value) in duplicates:
+            for key in duplicates[id(value)][1]:
+                yield (*at, key)
+        for key, item in value.items():
+            yield from _found(duplicates, item, (*at, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _found(duplicates, item, (*at, index))
+
+
+def _check_supported(event: Any, depth: int) -> None:
     if depth > _MAX_DEPTH:
         raise _error("nested too deeply", event)
     if isinstance(event, yaml.AliasEvent) or event.anchor:
         raise _error("anchors and aliases (& and *) are not supported; write the value out", event)
     if event.tag not in _TAGS:
         raise _error(f"the tag {event.tag} is not supported", event)
+
+
+def _value(
+    event: Any, events: Iterator[Any], reading: Reading, at: Location, key: Any = None
+) -> Any:
+    _check_supported(event, len(at))
+    if reading.places is not None:
+        literal = isinstance(event, yaml.ScalarEvent) and event.style == "|"
+        reading.places[at] = Place(_position(event), key and _position(key), literal)
     match event:
         case yaml.ScalarEvent():
             return _scalar(event)
         case yaml.SequenceStartEvent():
-            items = []
+            items: list[Any] = []
             while not isinstance(event := next(events), yaml.SequenceEndEvent):
-                items.append(_value(event, events, reading, depth + 1))
+                items.append(_value(event, events, reading, (*at, len(items))))
             return items
         case _:
             fields: dict[str, Any] = {}
             while not isinstance(event := next(events), yaml.MappingEndEvent):
                 if not isinstance(event, yaml.ScalarEvent):
                     raise _error("a key must be text", event)
-                if event.value in fields:
-                    reading.duplicate_keys.append(event.value)
-                fields[event.value] = _value(next(events), events, reading, depth + 1)
+                way = (*at, event.value)
+                if event.value in fields and way not in reading.duplicates:
+                    reading.duplicates.append(way)
+                fields[event.value] = _value(next(events), events, reading, way, event)
             return fields
 
 
@@ -179,6 +249,9 @@ def _fraction(text: str) -> Decimal | float:
         return float(text)
 
 
+def _position(event: Any) -> Position:
+    return event.start_mark.line + 1, event.start_mark.column + 1
+
+
 def _error(message: str, event: Any) -> TextError:
-    mark = event.start_mark
-    return TextError(message, mark.line + 1, mark.column + 1, certain=True)
+    return TextError(message, *_position(event), certain=True)

@@ -88,7 +88,9 @@ def test_a_key_given_twice_is_doubted() -> None:
         profile = parse({"selectors": text})
         assert [selector.name for selector in profile.selectors] == ["b"]
         (doubt,) = profile.doubts
-        assert str(doubt) == "selectors: name is given twice in one object, the last one counts"
+        assert str(doubt) == (
+            'selectors[0] "b": name: is given twice in one object, the last one counts'
+        )
 
 
 def test_the_virtual_node_may_be_given_in_part() -> None:
