@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .cache import Cache, LoadError
+from .doubts import doubts
 from .loader import ProfileLoader, State
 from .mutation import left_alone, mutate
 from .pod import Metadata, Pod
@@ -21,7 +22,7 @@ __all__ = ["NAMESPACE_THREADS", "Admission", "Decision"]
 NAMESPACE_THREADS = 16
 _NAMESPACES = 10_000  # as many as Kubernetes is made for
 _NAMESPACE_KEPT = 600.0  # seconds
-_MOST_PROBLEMS = 50  # shown when a profile is refused
+_MOST_PROBLEMS = 20  # shown when a profile is refused: a screen of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,8 @@ class Admission:
         facts = _facts(review.request)
         try:
             # A large profile takes a while; pods don't wait for it.
-            profile = await asyncio.to_thread(parse, read_config_map_data(body))
+            data = read_config_map_data(body)
+            doubtful = await asyncio.to_thread(lambda: doubts(parse(data)))
         except ProfileError as error:
             refusal = _refusal(error)
             return Decision(
@@ -131,7 +133,7 @@ class Admission:
                 write(review, Response(allowed=False, refusal=refusal)),
                 {**facts, "problems": len(error.problems)},
             )
-        warnings = [str(doubt) for doubt in profile.doubts]
+        warnings = [str(doubt) for doubt in doubtful]
         return Decision("profile_accepted", write(review, Response(warnings=warnings)), facts)
 
     def _namespace_labels(self, name: str) -> Mapping[str, str]:
@@ -153,7 +155,10 @@ def _facts(request: Envelope, pod: Pod | None = None) -> dict[str, Any]:
 
 
 def _refusal(error: ProfileError) -> str:
-    lines = [f"- {problem}" for problem in error.problems[:_MOST_PROBLEMS]]
-    if len(error.problems) > _MOST_PROBLEMS:
-        lines.append(f"and {len(error.problems) - _MOST_PROBLEMS} more")
-    return "\n".join(("the profile is not valid and was not saved:", *lines))
+    """A problem a line: kubectl shows it as it is, and kubectl edit above the text edited."""
+    count = len(error.problems)
+    shown = [f"  {problem}" for problem in error.problems[:_MOST_PROBLEMS]]
+    if count > _MOST_PROBLEMS:
+        shown.append(f"  and {count - _MOST_PROBLEMS} more")
+    problems = "1 problem" if count == 1 else f"{count} problems"
+    return "\n".join((f"the profile was not saved, it has {problems}:", *shown))

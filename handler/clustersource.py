@@ -14,12 +14,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import urllib3.connection
 import yaml
 from kubernetes import client, config
-from pydantic import ConfigDict, StrictStr, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, StrictStr, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic.dataclasses import dataclass as validated
 from urllib3.exceptions import HTTPError
@@ -64,8 +64,15 @@ class _NamespaceForm:
     metadata: _Metadata
 
 
+@validated(frozen=True, slots=True)
+class _VersionForm:
+    major: int
+    minor: Annotated[str, Field(pattern=r"^[0-9]+\+?$")]  # managed clusters add a plus
+
+
 _CONFIG_MAP = TypeAdapter(_ConfigMapForm)
 _NAMESPACE = TypeAdapter(_NamespaceForm)
+_VERSION = TypeAdapter(_VersionForm)
 
 
 class _ConflictError(SourceError):
@@ -128,6 +135,11 @@ class ClusterSource:
             self._read(_NAMESPACE, lambda api: api.read_namespace(name, **_RAW)).metadata.labels
             or {}
         )
+
+    def version(self) -> tuple[int, int]:
+        """Get the version of the cluster, such as (1, 30). Raises SourceError."""
+        found = self._read(_VERSION, lambda api: client.VersionApi(api.api_client).get_code(**_RAW))
+        return found.major, int(found.minor.rstrip("+"))
 
     def report(self, namespace: str, name: str, config_map: ConfigMap, message: str) -> None:
         """Create a Warning Event on the ConfigMap. Its name makes it one for each version."""

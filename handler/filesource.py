@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .manifests import read_manifests
 from .sources import ConfigMap, NotFoundError, SourceError
-from .text import read_documents
 
 __all__ = ["FileSource"]
 
@@ -72,37 +72,20 @@ class FileSource:
 
 def _objects(text: str) -> _Objects:
     objects = _Objects()
-    for reading in read_documents(text):
-        for document in _flattened(reading.value):
-            kind = document.get("kind")
-            if kind not in ("ConfigMap", "Namespace"):
-                continue
-            metadata = document.get("metadata")
-            name = metadata.get("name") if isinstance(metadata, dict) else None
-            if not isinstance(metadata, dict) or not isinstance(name, str) or not name:
-                raise ValueError(f"a {kind} has no metadata.name")
-            if kind == "ConfigMap":
-                data = document.get("data") or {}
-                if not isinstance(data, dict):
-                    raise ValueError(f"ConfigMap {name}: data must be an object")
-                objects.config_maps[metadata.get("namespace"), name] = ConfigMap(data)
-            else:
-                objects.namespaces[name] = _labels(name, metadata)
+    for manifest in read_manifests(text):
+        kind, name, metadata = manifest.kind, manifest.name, manifest.metadata
+        if kind not in ("ConfigMap", "Namespace"):
+            continue
+        if not name:
+            raise ValueError(f"a {kind} has no metadata.name")
+        if kind == "ConfigMap":
+            data = manifest.value.get("data") or {}
+            if not isinstance(data, dict):
+                raise ValueError(f"ConfigMap {name}: data must be an object")
+            objects.config_maps[metadata.get("namespace"), name] = ConfigMap(data)
+        else:
+            objects.namespaces[name] = _labels(name, metadata)
     return objects
-
-
-def _flattened(document: Any) -> Iterator[dict[str, Any]]:
-    """The objects in a document, which may be a List of them, as kubectl writes."""
-    if document is None:
-        return
-    if not isinstance(document, dict):
-        raise ValueError("a document is not an object of Kubernetes")
-    items = document.get("items")
-    if document.get("kind") == "List" and isinstance(items, list):
-        for item in items:
-            yield from _flattened(item)
-    else:
-        yield document
 
 
 def _labels(name: str, metadata: Mapping[str, Any]) -> Mapping[str, str]:

@@ -7,7 +7,7 @@ The rules are those of k8s.io/apimachinery: ``util/validation`` for the syntax a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -25,6 +25,7 @@ __all__ = [
     "Text",
     "check_label_key",
     "check_label_value",
+    "unmet",
 ]
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?")
@@ -96,6 +97,16 @@ class Requirement:
                 return self.key in labels
             case "DoesNotExist":
                 return self.key not in labels
+
+
+def unmet(
+    requirements: Iterable[Requirement] | None, labels: Mapping[str, str]
+) -> Requirement | None:
+    """The first requirement that the labels don't meet, or None if they meet all."""
+    for requirement in requirements or ():
+        if not requirement.matches(labels):
+            return requirement
+    return None
 
 
 @validated(frozen=True, slots=True, config=_FORM)

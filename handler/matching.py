@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain
 
-from .labels import Requirement
+from .labels import Requirement, unmet
 from .profile import Profile, Selector
 
 __all__ = ["Matcher"]
@@ -67,7 +67,7 @@ class Matcher:
     def needs_namespace(self, pod_labels: Labels) -> bool:
         """Whether, given the pod's labels, its namespace's labels can matter."""
         return self._namespace_alone_counts or any(
-            selector.namespace and _meets(selector.object, pod_labels)
+            selector.namespace and unmet(selector.object, pod_labels) is None
             for _, selector in self._by_pod.candidates(pod_labels)
         )
 
@@ -78,11 +78,8 @@ class Matcher:
             for entry in chain(
                 self._by_pod.candidates(pod_labels), self._by_namespace.candidates(namespace_labels)
             )
-            if _meets(entry[1].object, pod_labels) and _meets(entry[1].namespace, namespace_labels)
+            if unmet(entry[1].object, pod_labels) is None
+            and unmet(entry[1].namespace, namespace_labels) is None
         ]
         found.sort(key=lambda entry: entry[0])
         return [selector for _, selector in found]
-
-
-def _meets(requirements: Iterable[Requirement] | None, labels: Labels) -> bool:
-    return all(requirement.matches(labels) for requirement in requirements or ())

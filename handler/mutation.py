@@ -14,9 +14,10 @@ from .profile import Selector, VirtualNode
 from .scheduling import Toleration, excluded
 from .schema import MAX_ANNOTATION_BYTES, Policy
 
-__all__ = ["Mutation", "left_alone", "mutate"]
+__all__ = ["OPT_OUT", "Mutation", "left_alone", "mutate"]
 
 OPT_OUT = ("alibabacloud.com/eci", "false")
+"""The label of pods that no selector may touch."""
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 
 _LONGEST_VALUE = 40  # in a warning

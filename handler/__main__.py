@@ -1,0 +1,34 @@
+"""The command line: ``python -m handler check`` and ``python -m handler explain``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from . import cli_check
+from .cli import UsageError
+
+_USAGE = 2
+
+
+def main() -> int:
+    """Run the command that the arguments name. Returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m handler", description="Tools for those who write ECI profiles."
+    )
+    commands = parser.add_subparsers(metavar="command", required=True)
+    for command in (cli_check,):
+        command.add_to(commands)
+    arguments = parser.parse_args()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        code: int = arguments.run(arguments)
+    except UsageError as error:
+        sys.stderr.write(f"eci-profile: {error}\n")
+        return _USAGE
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""Everything to say about a profile as it is written: errors or doubts, each with its position."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from .doubts import doubts
+from .problems import Problem
+from .profile import ProfileError, parse
+from .text import Location, Place, Position, locate
+
+__all__ = ["Finding", "examine", "position_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A problem and its position in the text of the key that it is in (``problem.root``)."""
+
+    severity: Literal["error", "warning"]
+    problem: Problem
+    position: Position
+
+
+def examine(
+    data: Mapping[str, object] | None, cluster: tuple[int, int] | None = None
+) -> list[Finding]:
+    """The errors in the data of a ConfigMap, or where it has none the doubts about it.
+
+    In the order of the text. ``cluster`` is as in `doubts`.
+    """
+    severity: Literal["error", "warning"]
+    try:
+        severity, problems = "warning", doubts(parse(data), cluster)
+    except ProfileError as error:
+        severity, problems = "error", list(error.problems)
+
+    @cache
+    def places(root: str) -> Mapping[Location, Place]:
+        text = (data or {}).get(root)
+        return locate(text) if isinstance(text, str) else {}
+
+    findings = [
+        Finding(severity, problem, problem.position or position_of(problem, places(problem.root)))
+        for problem in problems
+    ]
+    if severity == "warning":  # errors come in the order of the text already
+        findings.sort(key=lambda finding: (finding.problem.root, finding.position))
+    return findings
+
+
+def position_of(problem: Problem, places: Mapping[Location, Place]) -> Position:
+    """The position of what a problem is about, or of the nearest thing around it."""
+    location = problem.location
+    if problem.at_key and location in places:
+        return places[location].key or places[location].value
+    while location and location not in places:
+        location = location[:-1]
+    return places[location].value if location in places else (1, 1)

@@ -1,0 +1,66 @@
+"""Kubernetes objects as they are written: a YAML stream, in which Lists count as their items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .text import Location, Place, read_documents
+
+__all__ = ["Manifest", "read_manifests"]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """An object, where it is in its document, and the document's places if they were asked for."""
+
+    value: dict[str, Any]
+    location: Location = ()
+    places: Mapping[Location, Place] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> object:
+        """Its kind, as it is written."""
+        return self.value.get("kind")
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """Its metadata, empty where there is none."""
+        metadata = self.value.get("metadata")
+        return metadata if isinstance(metadata, dict) else {}
+
+    @property
+    def name(self) -> str:
+        """Its name, empty where it has none."""
+        name = self.metadata.get("name")
+        return name if isinstance(name, str) else ""
+
+    def place(self, *way: str | int) -> Place:
+        """The place of what it has under these keys, or of the nearest thing around that."""
+        location = (*self.location, *way)
+        while location and location not in self.places:
+            location = location[:-1]
+        return self.places.get(location, Place((1, 1)))
+
+
+def read_manifests(text: str, *, places: bool = False) -> Iterator[Manifest]:
+    """Read the objects of a stream.
+
+    Raises ValueError, and TextError where it is not YAML.
+    """
+    for reading in read_documents(text, places=places):
+        if reading.value is not None:
+            yield from _flattened(Manifest(reading.value, (), reading.places or {}))
+
+
+def _flattened(manifest: Manifest) -> Iterator[Manifest]:
+    if not isinstance(manifest.value, dict):
+        raise ValueError("a document is not an object of Kubernetes")
+    items = manifest.value.get("items")
+    if manifest.kind == "List" and isinstance(items, list):
+        for index, item in enumerate(items):
+            location = (*manifest.location, "items", index)
+            yield from _flattened(Manifest(item, location, manifest.places))
+    else:
+        yield manifest
