@@ -34,8 +34,9 @@ def add_to(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "file",
+        "files",
         metavar="FILE",
+        nargs="+",
         help="a YAML file with the ConfigMap, or with the list of selectors alone;"
         " - for standard input, cluster for the one in the cluster",
     )
@@ -60,8 +61,12 @@ class _Line:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    read = _of_cluster if arguments.file == CLUSTER else _of_file
-    lines = read(arguments.file, settings())
+    chosen = settings()
+    lines = [
+        line
+        for file in arguments.files
+        for line in (_of_cluster if file == CLUSTER else _of_file)(file, chosen)
+    ]
     errors = sum(line.severity == "error" for line in lines)
     if arguments.output == "json":
         fields = ("file", "line", "column", "severity", "path", "message")

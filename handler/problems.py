@@ -64,13 +64,16 @@ def problems_of(
 
 
 def in_order(problems: list[Problem], value: Any) -> list[Problem]:
-    """The problems in the order in which they stand in the value."""
+    """The problems in the order in which they stand in the value.
+
+    What is missing counts as at the beginning of what it is missing in.
+    """
 
     def place(problem: Problem) -> list[int]:
         at, places = value, []
         for part in problem.location:
             if isinstance(at, dict):
-                places.append(list(at).index(str(part)) if part in at else len(at))
+                places.append(list(at).index(str(part)) if part in at else -1)
                 at = at.get(part)
             else:
                 places.append(int(part))

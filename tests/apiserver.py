@@ -257,6 +257,7 @@ class APIServer:
         self._ca.cert_pem.write_to_path(self.ca_file)
         self.rotate_certificate(other_ca=False)
         self.token = uuid.uuid4().hex
+        self.version = dict(_VERSION)
         self.objects: dict[tuple[str, str, str], Object] = {}  # by resource, namespace and name
         self.events: list[Object] = []
         for namespace in ("default", "kube-node-lease", "kube-public", "kube-system"):
@@ -469,7 +470,7 @@ class APIServer:
         parts = [unquote(part) for part in urlsplit(request.path).path.strip("/").split("/")]
         match request.method, parts:
             case "GET", ["version"]:
-                return _VERSION
+                return self.version
             case "GET", ["api", "v1", "namespaces", name]:
                 return self._get("namespaces", "", name)
             case "GET", ["api", "v1", "namespaces", namespace, "configmaps", name]:

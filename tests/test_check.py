@@ -1,0 +1,213 @@
+"""``check``: what it says of the profiles in data/check, and where."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from apiserver import APIServer
+from cli import run
+from server import DATA, checked, serving
+
+FOLDER = DATA / "check"
+CASES = sorted(path.name for path in FOLDER.iterdir() if path.suffix in (".yaml", ".json"))
+INVALID = yaml.safe_load((DATA / "invalid-profiles.yaml").read_text("utf-8"))
+
+
+def config_map(data: dict[str, Any]) -> dict[str, Any]:
+    metadata = {"name": "eci-profile", "namespace": "kube-system"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_said_of(case: str) -> None:
+    expected = (FOLDER / f"{case}.out").read_text("utf-8")
+    result = run("check", case, cwd=FOLDER)
+    assert result.stdout == expected
+    assert result.returncode == (1 if "error: " in expected else 0)
+    summary = "{} error(s), {} warning(s)\n".format(
+        *(expected.count(f" {severity}: ") for severity in ("error", "warning"))
+    )
+    assert re.sub(r"(error|warning)s?,?", r"\1(s)", result.stderr) == summary.replace(",", "")
+
+
+def test_each_position_is_that_of_what_is_wrong() -> None:
+    """In the golden outputs, the text at the position is what the path ends in, or its value."""
+    lines = (FOLDER / "doubts.yaml").read_text("utf-8").splitlines()
+    at_keys = 0
+    for told in (FOLDER / "doubts.yaml.out").read_text("utf-8").splitlines():
+        match = re.match(r'[^:]+:(\d+):(\d+): warning: .*\["(.+?)"\]: ', told)
+        if match:
+            line, column, key = match.groups()
+            assert lines[int(line) - 1][int(column) - 1 :].startswith(f'"{key}"'), told
+            at_keys += 1
+    assert at_keys == 5
+
+
+def test_the_same_problems_as_in_the_review_of_the_config_map(tmp_path: Path) -> None:
+    """Of 42 broken profiles; the page has the same test."""
+    assert len(INVALID) == 42
+    files = []
+    for number, case in enumerate(INVALID):
+        data = case.get("data") or {"selectors": case["selectors"]}
+        files.append(tmp_path / f"{number}.yaml")
+        files[-1].write_text(yaml.safe_dump(config_map(data), default_style="|"), "utf-8")
+        if "data" in case:  # what is not text has to stay so
+            files[-1].write_text(yaml.safe_dump(config_map(data)), "utf-8")
+    result = run("check", *(file.name for file in files), "--output", "json", cwd=tmp_path)
+    assert result.returncode == 1
+    told: dict[str, list[str]] = {}
+    for problem in json.loads(result.stdout)["problems"]:
+        message = re.sub(r" \(line \d+, column \d+ of the text here\)$", "", problem["message"])
+        told.setdefault(problem["file"], []).append(f"{problem['path']}: {message}")
+
+    review = json.loads((DATA / "reviews" / "configmap-create.json").read_text("utf-8"))
+    (tmp_path / "empty.yaml").write_text("")
+    settings = {"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": str(tmp_path / "empty.yaml")}
+    with serving(settings, tmp_path / "log") as server:
+        for file, case in zip(files, INVALID, strict=True):
+            data = case.get("data") or {"selectors": case["selectors"]}
+            review["request"]["object"]["data"] = data
+            response = checked(server.post(review), review)
+            first, *refused = response["status"]["message"].splitlines()
+            count = len(case["problems"])
+            problems = "1 problem" if count == 1 else f"{count} problems"
+            assert first == f"the profile was not saved, it has {problems}:"
+            assert refused == [f"  {problem}" for problem in case["problems"]]
+            places = re.compile(r"(?<=^selectors: )line \d+, column \d+: ")
+            assert told[file.name] == [places.sub("", problem) for problem in case["problems"]]
+
+
+def test_a_refusal_is_capped_with_a_count(tmp_path: Path) -> None:
+    review = json.loads((DATA / "reviews" / "configmap-create.json").read_text("utf-8"))
+    selectors = [{"name": f"s{number}"} for number in range(50)]
+    review["request"]["object"]["data"] = {"selectors": json.dumps(selectors)}
+    (tmp_path / "empty.yaml").write_text("")
+    settings = {"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": str(tmp_path / "empty.yaml")}
+    with serving(settings, tmp_path / "log") as server:
+        response = checked(server.post(review), review)
+    lines = response["status"]["message"].splitlines()
+    assert lines[0] == "the profile was not saved, it has 50 problems:"
+    assert len(lines) == 22
+    assert lines[1].startswith('  selectors[0] "s0": needs')
+    assert lines[-1] == "  and 30 more"
+
+
+def test_a_doubtful_profile_is_saved_with_the_same_warnings(tmp_path: Path) -> None:
+    review = json.loads((DATA / "reviews" / "configmap-create.json").read_text("utf-8"))
+    document = yaml.safe_load((FOLDER / "doubts.yaml").read_text("utf-8").replace("\t", "  "))
+    review["request"]["object"]["data"] = document["data"]
+    (tmp_path / "empty.yaml").write_text("")
+    settings = {"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": str(tmp_path / "empty.yaml")}
+    with serving(settings, tmp_path / "log") as server:
+        response = checked(server.post(review), review)
+    assert response["allowed"]
+    told = (FOLDER / "doubts.yaml.out").read_text("utf-8").splitlines()
+    told = [line.split(" warning: ")[1] for line in told]
+    *warnings, last = (warning.removesuffix("...") for warning in response["warnings"])
+    assert len(warnings) == 10
+    assert last == f"and {len(told) - 10} more warnings"
+    for warning in warnings:
+        assert sum(line.startswith(warning) for line in told) == 1
+
+
+def test_standard_input_and_json() -> None:
+    result = run("check", "-", "--output", "json", text='[{"name": "a", "objectSelector": {}}]')
+    assert result.returncode == 0
+    assert json.loads(result.stdout) == {
+        "valid": True,
+        "problems": [
+            {
+                "file": "<stdin>",
+                "line": 1,
+                "column": 2,
+                "severity": "warning",
+                "path": 'selectors[0] "a"',
+                "message": "matches every pod",
+            }
+        ],
+    }
+    assert result.stderr == ""
+
+
+def test_another_name_by_the_settings() -> None:
+    document = config_map({"selectors": "0"})
+    document["metadata"] = {"name": "mine", "namespace": "eci"}
+    environment = {"ECI_PROFILE_NAMESPACE": "eci", "ECI_PROFILE_NAME": "mine"}
+    text = yaml.safe_dump(document)
+    assert run("check", "-", text=text, environment=environment).returncode == 1
+    result = run("check", "-", text=text)
+    assert result.returncode == 2
+    assert result.stderr == (
+        "eci-profile: <stdin>: no ConfigMap kube-system/eci-profile, and no list of selectors\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no ConfigMap kube-system/eci-profile"),
+        ("just text", "a document is not an object of Kubernetes"),
+        (yaml.safe_dump({**config_map({}), "data": "x"}), "data must be an object"),
+    ],
+)
+def test_what_has_no_profile_is_a_wrong_use(text: str, said: str) -> None:
+    result = run("check", "-", text=text)
+    assert said in result.stderr
+    assert result.returncode == 2
+
+
+def test_wrong_uses_end_with_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    for arguments, said in (
+        (["check", "missing.yaml"], "eci-profile: missing.yaml can't be read: No such file"),
+        (["check", "binary"], "eci-profile: binary is not UTF-8 text"),
+        (["check"], "the following arguments are required: FILE"),
+        (["chekc"], "invalid choice: 'chekc'"),
+        ([], "the following arguments are required: command"),
+    ):
+        result = run(*arguments, cwd=tmp_path)
+        assert result.returncode == 2
+        assert said in result.stderr
+        assert "Traceback" not in result.stderr
+    result = run("check", "-", environment={"ECI_PROFILE_TTL": "x"})
+    assert result.returncode == 2
+    assert result.stderr.startswith("eci-profile: ECI_PROFILE_TTL must be")
+
+
+def test_the_profile_of_a_cluster(api: APIServer, tmp_path: Path) -> None:
+    environment = {"KUBECONFIG": str(api.write_kubeconfig(tmp_path / "kubeconfig"))}
+    absent = run("check", "cluster", environment=environment)
+    assert absent.returncode == 2
+    assert 'configmaps "eci-profile" not found' in absent.stderr
+    text = '[\n  {"name": "a", "objectSelector": {"matchLabels": {"a": 1}}}\n]\n'
+    api.put_config_map("kube-system", "eci-profile", {"selectors": text})
+    result = run("check", "cluster", environment=environment)
+    assert result.returncode == 1
+    assert result.stdout == (
+        'kube-system/eci-profile/selectors:2:57: error: selectors[0] "a":'
+        ' objectSelector.matchLabels["a"]: must be a string, got 1; write "1"\n'
+    )
+    api.refuse()
+    unreachable = run("check", "cluster", environment=environment)
+    assert unreachable.returncode == 2
+    assert "can't be reached" in unreachable.stderr
+
+
+def test_a_cluster_without_object_selectors(api: APIServer, tmp_path: Path) -> None:
+    environment = {"KUBECONFIG": str(api.write_kubeconfig(tmp_path / "kubeconfig"))}
+    text = '[{"name": "a", "objectSelector": {"matchLabels": {"a": "b"}}}]'
+    api.put_config_map("kube-system", "eci-profile", {"selectors": text})
+    assert run("check", "cluster", environment=environment).stdout == ""
+    api.version |= {"major": "1", "minor": "14+", "gitVersion": "v1.14.8-aliyun.1"}
+    assert run("check", "cluster", environment=environment).stdout == (
+        'kube-system/eci-profile/selectors:1:16: warning: selectors[0] "a": objectSelector:'
+        " Kubernetes 1.14 has it only behind a feature gate, 1.16 always\n"
+    )
+    with api.fault("status", "/version", code=403):
+        result = run("check", "cluster", environment=environment)
+        assert (result.returncode, result.stdout) == (0, "")
