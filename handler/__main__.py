@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from . import cli_check
+from . import cli_check, cli_explain
 from .cli import UsageError
 
 _USAGE = 2
@@ -17,7 +17,7 @@ def main() -> int:
         prog="python -m handler", description="Tools for those who write ECI profiles."
     )
     commands = parser.add_subparsers(metavar="command", required=True)
-    for command in (cli_check,):
+    for command in (cli_check, cli_explain):
         command.add_to(commands)
     arguments = parser.parse_args()
     for stream in (sys.stdout, sys.stderr):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jsonpointer import escape
@@ -27,13 +27,18 @@ Operation = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """The answer for one pod. ``placement`` is the policy that decided, None without selectors."""
+    """The answer for one pod. ``placement`` is the policy that decided, None without selectors.
+
+    ``annotations`` and ``labels`` tell by whose effect each key was added: a selector's name.
+    """
 
     operations: list[Operation]
     warnings: list[str]
     selectors: tuple[str, ...] = ()
     placement: Policy | None = None
     refused: bool = False
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def left_alone(pod: Pod) -> str | None:
@@ -60,19 +65,20 @@ def mutate(pod: Pod, selectors: Sequence[Selector], node: VirtualNode) -> Mutati
         return Mutation([], [])
     metadata, spec = pod.metadata or Metadata(), pod.spec or Spec()
     warnings: list[str] = []
-    annotations = _effect(
+    annotations, annotations_from = _effect(
         "annotation",
         metadata.annotations or {},
         [(selector.name, selector.annotations) for selector in selectors],
         warnings,
     )
-    labels = _effect(
+    labels, labels_from = _effect(
         "label",
         metadata.labels or {},
         [(selector.name, selector.labels) for selector in selectors],
         warnings,
     )
-    _drop_what_is_too_much(annotations, metadata.annotations or {}, warnings)
+    for key in _too_much(annotations, metadata.annotations or {}, warnings):
+        del annotations[key], annotations_from[key]
     operations = [
         *_add_entries("/metadata/annotations", metadata.annotations, annotations),
         *_add_entries("/metadata/labels", metadata.labels, labels),
@@ -94,6 +100,8 @@ def mutate(pod: Pod, selectors: Sequence[Selector], node: VirtualNode) -> Mutati
         tuple(selector.name for selector in selectors),
         first.policy,
         refusal is not None,
+        annotations_from,
+        labels_from,
     )
 
 
@@ -102,8 +110,11 @@ def _effect(
     own: Mapping[str, str],
     effects: Iterable[tuple[str, Mapping[str, str]]],
     warnings: list[str],
-) -> dict[str, str]:
-    """The entries to add: the pod's own value > the first selector's > later ones'."""
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The entries to add, and by whose effect.
+
+    The pod's own value > the first selector's > later ones'.
+    """
     added: dict[str, str] = {}
     winners: dict[str, str] = {}
     for name, entries in effects:
@@ -121,24 +132,25 @@ def _effect(
                 warnings.append(
                     f"{kind} {key}: {keeper}, selector {_show(name)} would set {_show(value)}"
                 )
-    return dict(sorted(added.items()))
+    return dict(sorted(added.items())), winners
 
 
-def _drop_what_is_too_much(
-    added: dict[str, str], own: Mapping[str, str], warnings: list[str]
-) -> None:
-    """Leave out annotations for whose size the API server would refuse the pod."""
+def _too_much(added: Mapping[str, str], own: Mapping[str, str], warnings: list[str]) -> list[str]:
+    """The annotations to leave out, since for their size the API server would refuse the pod."""
+    left_out: list[str] = []
     if not added:
-        return
+        return left_out
     size = _size(own)
-    for key, value in list(added.items()):
+    for key, value in added.items():
         size += _size({key: value})
         if size > MAX_ANNOTATION_BYTES:
-            size -= _size({key: added.pop(key)})
+            size -= _size({key: value})
+            left_out.append(key)
             warnings.append(
                 f"annotation {key}: left out, or the pod's annotations would exceed"
                 f" {MAX_ANNOTATION_BYTES} bytes"
             )
+    return left_out
 
 
 def _size(annotations: Mapping[str, str]) -> int:

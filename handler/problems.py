@@ -109,7 +109,7 @@ def _path(root: str, value: Any, location: Location) -> str:
         elif parent in _MAPS or not part.isalnum() or len(part) > _SHOWN:
             path += f"[{show(part)}]"
         else:
-            path += f": {part}" if depth == 1 else f".{part}"
+            path += f": {part}" if depth == 1 and isinstance(location[0], int) else f".{part}"
         parent = str(part)
     return path
 

@@ -1,0 +1,269 @@
+"""``explain``: what the function does to the pods in a file, and why."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from .cli import CLUSTER, UsageError, cluster, read_text, settings
+from .explanation import Explanation, Outcome, Verdict, explain
+from .filesource import FileSource
+from .labels import Requirement, check_label_key, check_label_value
+from .matching import Matcher
+from .problems import show
+from .profile import ProfileError, parse
+from .settings import Settings
+from .sources import ConfigMap, NotFoundError, Source, SourceError
+from .workloads import PlannedPod, PodError, read_pods
+
+__all__ = ["add_to"]
+
+_DESCRIPTION = """
+Say what the function does to a pod, selector by selector, and show the pod before and after.
+Any workload will do: a Pod, Deployment, ReplicaSet, StatefulSet, DaemonSet, Job or CronJob, Lists
+and streams of them; kinds that have no pods are passed over.
+"""
+_LEFT_ALONE = {
+    "bound": "it has a nodeName: its node is chosen already",
+    "mirror": "it is a mirror pod: the kubelet runs it already",
+    "daemonset": "its controller is a DaemonSet: its node is chosen already",
+    "opt-out": 'it is labelled alibabacloud.com/eci: "false"',
+}
+_PLACEMENTS = {
+    "virtualNodeOnly": "on the virtual node",
+    "fair": "on the virtual node or any other",
+    "normalNodePrefer": "on the virtual node where others are full",
+    "normalNodeOnly": "not on the virtual node",
+}
+_COLOURS = {"+": "\033[32m", "-": "\033[31m", "@": "\033[36m"}
+_GREEN, _DIM, _END = "\033[32m", "\033[2m", "\033[0m"
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to those of the command line."""
+    parser = commands.add_parser(
+        "explain",
+        help="say what the function does to a pod, and why",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "-f",
+        dest="pods",
+        metavar="FILE",
+        required=True,
+        help="a YAML file, or - for standard input",
+    )
+    parser.add_argument(
+        "--profile",
+        metavar="FILE|cluster",
+        help="a YAML file with the ConfigMap and any Namespaces, or the cluster;"
+        " by default that of the settings, ECI_PROFILE_PROVIDER and ECI_PROFILE_FILE",
+    )
+    namespace = parser.add_mutually_exclusive_group()
+    namespace.add_argument(
+        "--namespace", metavar="NAME", help="the pods' namespace; by default the one in the file"
+    )
+    namespace.add_argument(
+        "--namespace-labels",
+        metavar="k=v,...",
+        type=_labels,
+        help="all labels of the pods' namespace, instead of those it has",
+    )
+    parser.add_argument(
+        "--output",
+        choices=("text", "json", "yaml", "patch"),
+        default="text",
+        help="text; all of it as json or yaml; or the JSON patch, a line for each pod",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _labels(text: str) -> dict[str, str]:
+    labels = {}
+    for pair in filter(None, text.split(",")):
+        key, separator, value = pair.partition("=")
+        if not separator:
+            raise argparse.ArgumentTypeError(f"{pair!r}: write key=value")
+        try:
+            labels[check_label_key(key)] = check_label_value(value)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{pair!r}: {error}") from None
+    return labels
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    chosen = settings()
+    source = _source(arguments.profile, chosen)
+    shown = "<stdin>" if arguments.pods == "-" else arguments.pods
+    try:
+        pods = list(read_pods(read_text(arguments.pods)))
+    except PodError as error:
+        raise UsageError("{}:{}:{}: {}".format(shown, *error.position, error)) from None
+    if not pods:
+        raise UsageError(f"{shown} has no pod, and nothing that makes one")
+    matcher = _matcher(source, chosen)
+    answers = []
+    for pod in pods:
+        namespace = arguments.namespace or pod.namespace
+        labels = arguments.namespace_labels
+        if labels is None:
+            labels = _namespace_labels(source, namespace)
+        answers.append((pod, namespace, labels, explain(pod.pod, labels, matcher)))
+    match arguments.output:
+        case "text":
+            coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+            texts = ("\n".join(_text(*answer, coloured)) + "\n" for answer in answers)
+            sys.stdout.write("\n".join(texts))
+        case "patch":
+            for *_, explanation in answers:
+                sys.stdout.write(json.dumps(explanation.mutation.operations) + "\n")
+        case "json":
+            documents = [_document(*answer) for answer in answers]
+            sys.stdout.write(json.dumps(documents, indent=2, ensure_ascii=False) + "\n")
+        case "yaml":
+            documents = [_document(*answer) for answer in answers]
+            sys.stdout.write(_yaml(documents))
+    return 0
+
+
+def _source(profile: str | None, chosen: Settings) -> Source:
+    path = profile or (chosen.file if chosen.provider == "file" else CLUSTER)
+    return cluster() if path == CLUSTER else FileSource(path)
+
+
+def _matcher(source: Source, chosen: Settings) -> Matcher:
+    try:
+        config_map = source.config_map(chosen.namespace, chosen.name)
+    except NotFoundError:
+        config_map = ConfigMap({})
+        sys.stderr.write(f"there is no profile {chosen.namespace}/{chosen.name}\n")
+    except SourceError as error:
+        raise UsageError(str(error)) from None
+    try:
+        return Matcher(parse(config_map.data))
+    except ProfileError as error:
+        message = "the profile is not valid (check says where):"
+        raise UsageError("\n  ".join((message, *map(str, error.problems)))) from None
+
+
+def _namespace_labels(source: Source, name: str) -> Mapping[str, str]:
+    try:
+        return source.namespace_labels(name)
+    except NotFoundError:
+        raise UsageError(
+            f"there is no namespace {name}; say --namespace, or --namespace-labels"
+        ) from None
+    except SourceError as error:
+        raise UsageError(str(error)) from None
+
+
+def _document(
+    pod: PlannedPod, namespace: str, labels: Mapping[str, str], explanation: Explanation
+) -> dict[str, Any]:
+    return {
+        "kind": pod.kind,
+        "name": pod.name,
+        "namespace": namespace,
+        "namespaceLabels": dict(labels),
+        **explanation.to_json(),
+        "pod": explanation.patched(pod.value),
+    }
+
+
+def _text(
+    pod: PlannedPod,
+    namespace: str,
+    labels: Mapping[str, str],
+    explanation: Explanation,
+    coloured: bool,
+) -> Iterator[str]:
+    yield f"{pod.kind} {pod.name or '(without a name)'}, namespace {namespace}"
+    yield "  labels: " + _listed((pod.pod.metadata and pod.pod.metadata.labels) or {})
+    yield "  namespace labels: " + _listed(labels)
+    if explanation.untouched:
+        yield f"\nLeft alone: {_LEFT_ALONE[explanation.untouched]}"
+        return
+    yield "\nSelectors, in the order in which they count:"
+    for verdict in explanation.verdicts:
+        colour = (_GREEN if verdict.matches else _DIM) if coloured else ""
+        yield f"  {colour}{_verdict(verdict)}{colour and _END}"
+    if not explanation.verdicts:
+        yield "  none"
+    if explanation.outcomes:
+        yield "\nEffects:"
+        for outcome in explanation.outcomes:
+            yield f"  {_outcome(outcome)}"
+    yield f"\nPlacement: {_placement(explanation)}"
+    for warning in explanation.mutation.warnings:
+        yield f"Warning: {warning}"
+    yield ""
+    yield from _diff(pod.value, explanation.patched(pod.value), coloured)
+
+
+def _listed(labels: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in labels.items()) or "none"
+
+
+def _verdict(verdict: Verdict) -> str:
+    if verdict.failed is None:
+        return f"match     {verdict.selector.name}"
+    actual = "is absent" if verdict.actual is None else f"is {show(verdict.actual)}"
+    failed = f"{verdict.side} wants {_requirement(verdict.failed)}, but it {actual}"
+    return f"no match  {verdict.selector.name}: {failed}"
+
+
+def _requirement(requirement: Requirement) -> str:
+    values = ", ".join(map(show, sorted(requirement.values)))
+    return f"{requirement.key} {requirement.operator}{f' [{values}]' if values else ''}"
+
+
+def _outcome(outcome: Outcome) -> str:
+    match outcome.result:
+        case "added":
+            what = f"added by {outcome.selector}"
+        case "same":
+            what = f"of {outcome.selector}, the pod has it already"
+        case "own":
+            what = f"of {outcome.selector} loses, the pod's own {show(outcome.kept)} stays"
+        case "other":
+            what = f"of {outcome.selector} loses to {show(outcome.kept)} of {outcome.keeper}"
+        case "left-out":
+            what = f"of {outcome.selector} is left out, the pod's annotations would be too large"
+    if outcome.result == "other" and outcome.kept == outcome.value:
+        what = f"of {outcome.selector}, {outcome.keeper} has added it"
+    return f"{outcome.kind} {outcome.key}: {show(outcome.value)} {what}"
+
+
+def _placement(explanation: Explanation) -> str:
+    mutation = explanation.mutation
+    if mutation.placement is None:
+        return "unchanged, no selector matches"
+    decided = f"{mutation.placement} of {mutation.selectors[0]}"
+    refused = "refused, see the warning" if mutation.refused else _PLACEMENTS[mutation.placement]
+    return f"{decided}: {refused}"
+
+
+def _diff(before: Any, after: Any, coloured: bool) -> Iterator[str]:
+    lines = list(
+        difflib.unified_diff(
+            _yaml(before).splitlines(), _yaml(after).splitlines(), "before", "after", lineterm=""
+        )
+    )
+    for line in lines:
+        colour = _COLOURS.get(line[0], "") if coloured else ""
+        yield f"{colour}{line}{colour and _END}"
+    if not lines:
+        yield "The pod stays as it is."
+
+
+def _yaml(value: Any) -> str:
+    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
+    return text

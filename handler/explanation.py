@@ -1,0 +1,153 @@
+"""Why a pod gets what it gets: the function's own decision, told selector by selector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+import jsonpatch
+
+from .labels import Requirement, unmet
+from .matching import Matcher
+from .mutation import Mutation, left_alone, mutate
+from .pod import Metadata, Pod
+from .profile import Selector
+
+__all__ = ["Explanation", "Outcome", "Verdict", "explain"]
+
+Side = Literal["objectSelector", "namespaceSelector"]
+Result = Literal["added", "same", "own", "other", "left-out"]
+
+_Kind = tuple[Literal["annotation", "label"], str, Mapping[str, str], Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a selector matches; if not, the first requirement that fails, and on which side.
+
+    ``actual`` is the value of the label that it is about, None if there is no such label.
+    """
+
+    selector: Selector
+    side: Side | None = None
+    failed: Requirement | None = None
+    actual: str | None = None
+
+    @property
+    def matches(self) -> bool:
+        """Whether the selector matches."""
+        return self.failed is None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an entry of an effect. ``kept`` is the value that the pod has in the end.
+
+    added: it is the pod's now. same: the pod had it. own: the pod's own value stays. other: an
+    earlier selector's counts, that of ``keeper``. left-out: the annotations would be too large.
+    """
+
+    kind: Literal["annotation", "label"]
+    key: str
+    value: str
+    selector: str
+    result: Result
+    kept: str | None = None
+    keeper: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A decision with its reasons. ``untouched``: why no selector may touch the pod, or None."""
+
+    untouched: str | None
+    mutation: Mutation
+    verdicts: list[Verdict] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def patched(self, pod: dict[str, Any]) -> dict[str, Any]:
+        """The pod after the patch."""
+        patched: dict[str, Any] = jsonpatch.apply_patch(pod, self.mutation.operations)
+        return patched
+
+    def to_json(self) -> dict[str, Any]:
+        """The explanation as JSON has it."""
+        mutation = self.mutation
+        return {
+            "leftAlone": self.untouched,
+            "selectors": [_verdict(verdict) for verdict in self.verdicts],
+            "effects": [asdict(outcome) for outcome in self.outcomes],
+            "placement": mutation.placement
+            and {
+                "policy": mutation.placement,
+                "selector": mutation.selectors[0],
+                "refused": mutation.refused,
+            },
+            "warnings": mutation.warnings,
+            "patch": mutation.operations,
+        }
+
+
+def explain(pod: Pod, namespace_labels: Mapping[str, str], matcher: Matcher) -> Explanation:
+    """Decide what happens to a pod, as a review of its creation does, and say why."""
+    if reason := left_alone(pod):
+        return Explanation(reason, Mutation([], []))
+    labels = (pod.metadata and pod.metadata.labels) or {}
+    selectors = matcher.match(labels, namespace_labels)
+    mutation = mutate(pod, selectors, matcher.profile.virtual_node)
+    verdicts = [
+        Verdict(selector) if selector in selectors else _failure(selector, labels, namespace_labels)
+        for selector in matcher.profile.selectors
+    ]
+    return Explanation(None, mutation, verdicts, list(_outcomes(pod, selectors, mutation)))
+
+
+def _failure(
+    selector: Selector, labels: Mapping[str, str], namespace_labels: Mapping[str, str]
+) -> Verdict:
+    side: Side = "objectSelector"
+    failed, having = unmet(selector.object, labels), labels
+    if failed is None:
+        side, having = "namespaceSelector", namespace_labels
+        failed = unmet(selector.namespace, namespace_labels)
+    return Verdict(selector, side, failed, having.get(failed.key) if failed else None)
+
+
+def _outcomes(pod: Pod, selectors: list[Selector], mutation: Mutation) -> Iterator[Outcome]:
+    metadata = pod.metadata or Metadata()
+    kinds: tuple[_Kind, ...] = (
+        ("annotation", "annotations", metadata.annotations or {}, mutation.annotations),
+        ("label", "labels", metadata.labels or {}, mutation.labels),
+    )
+    for kind, field_name, own, winners in kinds:
+        added: dict[str, str] = {}
+        for selector in selectors:
+            for key, value in getattr(selector, field_name).items():
+                outcome = Outcome(kind, key, value, selector.name, "left-out")
+                if key in own:
+                    result: Result = "same" if own[key] == value else "own"
+                    outcome = replace(outcome, result=result, kept=own[key])
+                elif winners.get(key) == selector.name:
+                    added[key] = value
+                    outcome = replace(outcome, result="added", kept=value)
+                elif key in winners:
+                    kept, keeper = added[key], winners[key]
+                    outcome = replace(outcome, result="other", kept=kept, keeper=keeper)
+                yield outcome
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    failed = verdict.failed
+    return {
+        "name": verdict.selector.name,
+        "matches": verdict.matches,
+        "failed": failed
+        and {
+            "selector": verdict.side,
+            "key": failed.key,
+            "operator": failed.operator,
+            "values": sorted(failed.values),
+            "actual": verdict.actual,
+        },
+    }
