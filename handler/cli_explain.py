@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import yaml
-
 from .cli import CLUSTER, UsageError, cluster, read_text, settings
-from .explanation import Explanation, Outcome, Verdict, explain
+from .explanation import Explanation, Outcome, Verdict, diff, document, explain, to_yaml
 from .filesource import FileSource
-from .labels import Requirement, check_label_key, check_label_value
+from .labels import Requirement, parse_labels
 from .matching import Matcher
 from .problems import show
 from .profile import ProfileError, parse
@@ -86,17 +83,11 @@ def add_to(commands: Any) -> None:
     parser.set_defaults(run=_run)
 
 
-def _labels(text: str) -> dict[str, str]:
-    labels = {}
-    for pair in filter(None, text.split(",")):
-        key, separator, value = pair.partition("=")
-        if not separator:
-            raise argparse.ArgumentTypeError(f"{pair!r}: write key=value")
-        try:
-            labels[check_label_key(key)] = check_label_value(value)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{pair!r}: {error}") from None
-    return labels
+def _labels(text: str) -> Mapping[str, str]:
+    try:
+        return parse_labels(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -126,11 +117,11 @@ def _run(arguments: argparse.Namespace) -> int:
             for *_, explanation in answers:
                 sys.stdout.write(json.dumps(explanation.mutation.operations) + "\n")
         case "json":
-            documents = [_document(*answer) for answer in answers]
+            documents = [document(*answer) for answer in answers]
             sys.stdout.write(json.dumps(documents, indent=2, ensure_ascii=False) + "\n")
         case "yaml":
-            documents = [_document(*answer) for answer in answers]
-            sys.stdout.write(_yaml(documents))
+            documents = [document(*answer) for answer in answers]
+            sys.stdout.write(to_yaml(documents))
     return 0
 
 
@@ -163,19 +154,6 @@ def _namespace_labels(source: Source, name: str) -> Mapping[str, str]:
         ) from None
     except SourceError as error:
         raise UsageError(str(error)) from None
-
-
-def _document(
-    pod: PlannedPod, namespace: str, labels: Mapping[str, str], explanation: Explanation
-) -> dict[str, Any]:
-    return {
-        "kind": pod.kind,
-        "name": pod.name,
-        "namespace": namespace,
-        "namespaceLabels": dict(labels),
-        **explanation.to_json(),
-        "pod": explanation.patched(pod.value),
-    }
 
 
 def _text(
@@ -252,18 +230,9 @@ def _placement(explanation: Explanation) -> str:
 
 
 def _diff(before: Any, after: Any, coloured: bool) -> Iterator[str]:
-    lines = list(
-        difflib.unified_diff(
-            _yaml(before).splitlines(), _yaml(after).splitlines(), "before", "after", lineterm=""
-        )
-    )
+    lines = diff(before, after)
     for line in lines:
         colour = _COLOURS.get(line[0], "") if coloured else ""
         yield f"{colour}{line}{colour and _END}"
     if not lines:
         yield "The pod stays as it is."
-
-
-def _yaml(value: Any) -> str:
-    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
-    return text

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import jsonpatch
+import yaml
 
 from .labels import Requirement, unmet
 from .matching import Matcher
 from .mutation import Mutation, left_alone, mutate
 from .pod import Metadata, Pod
 from .profile import Selector
+from .workloads import PlannedPod
 
-__all__ = ["Explanation", "Outcome", "Verdict", "explain"]
+__all__ = ["Explanation", "Outcome", "Verdict", "diff", "document", "explain", "to_yaml"]
 
 Side = Literal["objectSelector", "namespaceSelector"]
 Result = Literal["added", "same", "own", "other", "left-out"]
@@ -87,6 +90,35 @@ class Explanation:
             "warnings": mutation.warnings,
             "patch": mutation.operations,
         }
+
+
+def document(
+    planned: PlannedPod,
+    namespace: str,
+    namespace_labels: Mapping[str, str],
+    explanation: Explanation,
+) -> dict[str, Any]:
+    """The explanation as JSON has it, with the pod it is of and what becomes of it."""
+    return {
+        "kind": planned.kind,
+        "name": planned.name,
+        "namespace": namespace,
+        "namespaceLabels": dict(namespace_labels),
+        **explanation.to_json(),
+        "pod": explanation.patched(planned.value),
+    }
+
+
+def diff(before: Any, after: Any) -> list[str]:
+    """The lines of a unified diff of two objects in YAML; none if they are equal."""
+    lines = (to_yaml(value).splitlines() for value in (before, after))
+    return list(difflib.unified_diff(*lines, "before", "after", lineterm=""))
+
+
+def to_yaml(value: Any) -> str:
+    """The value in YAML, with its keys in their own order."""
+    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
+    return text
 
 
 def explain(pod: Pod, namespace_labels: Mapping[str, str], matcher: Matcher) -> Explanation:

@@ -25,6 +25,7 @@ __all__ = [
     "Text",
     "check_label_key",
     "check_label_value",
+    "parse_labels",
     "unmet",
 ]
 
@@ -52,6 +53,23 @@ def check_label_value(value: str) -> str:
     if value and (len(value) > 63 or not _NAME.fullmatch(value)):
         raise ValueError(f"a label's value must be empty or {_NAME_RULE}")
     return value
+
+
+def parse_labels(text: str) -> dict[str, str]:
+    """Read labels that are written ``key=value,key=value``; a line break separates them too.
+
+    Raises ValueError.
+    """
+    labels = {}
+    for pair in filter(None, map(str.strip, re.split(r"[,\n]", text))):
+        key, separator, value = pair.partition("=")
+        try:
+            labels[check_label_key(key)] = check_label_value(value)
+        except ValueError as error:
+            raise ValueError(f"{pair!r}: {error}") from None
+        if not separator:
+            raise ValueError(f"{pair!r}: write key=value")
+    return labels
 
 
 def _check_unicode(text: str) -> str:

@@ -1,0 +1,229 @@
+"""``explain``: what it says of the files in data/explain, and that the server does just that."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from apiserver import APIServer
+from cli import run
+from server import DATA, ROOT, Server, checked, clean_environment, patch_of, review_of, serving
+
+from handler.explanation import explain
+from handler.matching import Matcher
+from handler.pod import Metadata, Pod
+from handler.profile import parse
+
+FOLDER = DATA / "explain"
+GOLDEN = sorted(path.name for path in FOLDER.glob("*.yaml"))
+CASES = sorted((DATA / "cases").glob("*.in.yaml"))
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("explain") / "profile.yaml"
+    path.write_text("")
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(profile: Path) -> Iterator[Server]:
+    settings = {
+        "ECI_PROFILE_PROVIDER": "file",
+        "ECI_PROFILE_FILE": str(profile),
+        "ECI_PROFILE_TTL": "0",
+    }
+    with serving(settings, profile.with_suffix(".log")) as server:
+        yield server
+
+
+@pytest.mark.parametrize("case", GOLDEN)
+def test_what_is_said_of(case: str) -> None:
+    result = run("explain", "-f", case, "--profile", case, cwd=FOLDER)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == (FOLDER / f"{case}.out").read_text("utf-8")
+
+
+def test_the_patch_is_the_servers_for_every_case(server: Server, profile: Path) -> None:
+    def explained(case: Path) -> Any:
+        result = run("explain", "-f", str(case), "--profile", str(case), "--output", "json")
+        assert result.returncode == 0, result.stderr
+        (explanation,) = json.loads(result.stdout)
+        return explanation
+
+    assert len(CASES) >= 98
+    with ThreadPoolExecutor(2) as threads:
+        for case, explanation in zip(CASES, threads.map(explained, CASES), strict=True):
+            given = case.read_text("utf-8")
+            profile.write_text(given, "utf-8")
+            (pod,) = (each for each in yaml.safe_load_all(given) if each["kind"] == "Pod")
+            after = next(yaml.safe_load_all(Path(str(case).replace(".in.", ".out.")).read_text()))
+            review = review_of(pod)
+            response = checked(server.post(review), review)
+            assert explanation["patch"] == patch_of(response), case
+            assert explanation["pod"] == after, case
+            assert explanation["warnings"] == response.get("warnings", []), case
+            names = [each["name"] for each in explanation["selectors"] if each["matches"]]
+            audit = response.get("auditAnnotations", {})
+            assert ",".join(names) == audit.get("selectors", ""), case
+            assert (explanation["placement"] or {}).get("policy", "") == audit.get("placement", "")
+
+
+def test_the_patch_alone() -> None:
+    case = str(FOLDER / "workloads.yaml")
+    result = run("explain", "-f", case, "--profile", case, "--output", "patch")
+    patches = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len(patches) == 7
+    assert [bool(patch) for patch in patches] == [True] * 4 + [False] + [True] * 2
+    assert patches[1][0] == {"op": "add", "path": "/spec", "value": {}}
+
+
+def test_yaml_says_the_same_as_json() -> None:
+    case = str(FOLDER / "effects.yaml")
+    texts = [
+        run("explain", "-f", case, "--profile", case, "--output", output).stdout
+        for output in ("json", "yaml")
+    ]
+    (explanation,) = json.loads(texts[0])
+    assert yaml.safe_load(texts[1]) == [explanation]
+    assert explanation["selectors"][1] == {
+        "name": "in",
+        "matches": False,
+        "failed": {
+            "selector": "objectSelector",
+            "key": "tier",
+            "operator": "In",
+            "values": ["back"],
+            "actual": "front",
+        },
+    }
+
+
+def test_the_namespace_or_its_labels_may_be_given() -> None:
+    def matches(*arguments: str) -> bool:
+        case = str(FOLDER / "effects.yaml")
+        pod = "{kind: Pod, metadata: {labels: {app: web}}}"
+        result = run(
+            *("explain", "-f", "-", "--profile", case, "--output", "json", *arguments), text=pod
+        )
+        (explanation,) = json.loads(result.stdout)
+        return any(e["name"] == "first" and e["matches"] for e in explanation["selectors"])
+
+    assert not matches()
+    assert matches("--namespace", "shop")
+    assert not matches("--namespace", "default")
+    assert matches("--namespace-labels", "a=b,env=prod")
+    assert not matches("--namespace-labels", "")
+
+
+def test_the_profile_of_the_settings() -> None:
+    case = str(FOLDER / "refused.yaml")
+    environment = {"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": case}
+    result = run("explain", "-f", case, environment=environment)
+    assert result.stdout == (FOLDER / "refused.yaml.out").read_text("utf-8")
+
+
+def test_the_profile_and_namespaces_of_a_cluster(api: APIServer, tmp_path: Path) -> None:
+    environment = {"KUBECONFIG": str(api.write_kubeconfig(tmp_path / "kubeconfig"))}
+    pod = "{kind: Pod, metadata: {name: a, namespace: team-a}}"
+    arguments = ("explain", "-f", "-", "--output", "patch")
+    api.put_namespace("team-a", {"eci": "true"})
+    absent = run(*arguments, text=pod, environment=environment)
+    assert (absent.returncode, absent.stdout) == (0, "[]\n")
+    assert absent.stderr == "there is no profile kube-system/eci-profile\n"
+    selectors = [{"name": "a", "namespaceSelector": {"matchLabels": {"eci": "true"}}}]
+    api.put_config_map("kube-system", "eci-profile", {"selectors": json.dumps(selectors)})
+    assert "nodeSelector" in run(*arguments, text=pod, environment=environment).stdout
+    other = run(*arguments, "--namespace", "nowhere", text=pod, environment=environment)
+    assert other.returncode == 2
+    assert "there is no namespace nowhere" in other.stderr
+    api.refuse()
+    unreachable = run(*arguments, "--profile", "cluster", text=pod, environment=environment)
+    assert unreachable.returncode == 2
+    assert "can't be reached" in unreachable.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{kind: Service}", "eci-profile: <stdin> has no pod, and nothing that makes one"),
+        ("{kind: Pod", "<stdin>:1:11: did not find expected ',' or '}'"),
+        ("- kind: Pod", "<stdin>:1:1: a document is not an object"),
+        ("kind: Deployment\nspec: {}\n", "<stdin>:2:7: a Deployment needs spec.template"),
+        ("kind: Deployment\nspec:\n  template: x\n", "<stdin>:3:13: spec.template must be an obj"),
+        (
+            "kind: Pod\nmetadata:\n  name: web\n  labels:\n    app: 1\n",
+            '<stdin>:5:10: Pod.metadata.labels["app"]: must be a string, got 1; write "1"',
+        ),
+        (
+            "kind: Job\nspec:\n  template:\n    spec:\n      tolerations: {}\n",
+            "<stdin>:5:20: Pod.spec.tolerations: must be a list, got an object",
+        ),
+    ],
+)
+def test_a_pod_that_is_none_is_told_with_its_line(text: str, said: str) -> None:
+    result = run("explain", "-f", "-", "--profile", str(FOLDER / "refused.yaml"), text=text)
+    assert result.returncode == 2
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_wrong_uses_end_with_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text(
+        "{kind: ConfigMap, metadata: {name: eci-profile}, data: {selectors: '[{}]'}}"
+    )
+    for arguments, said in (
+        (["--profile", "missing.yaml"], "eci-profile: missing.yaml can't be read: No such file"),
+        (["--profile", "bad.yaml"], "the profile is not valid (check says where):\n  selectors[0]"),
+        (["--namespace-labels", "a"], "'a': write key=value"),
+        (["--namespace-labels", "a=b c"], "a label's value must be empty or"),
+        (["--namespace-labels", "a=b", "--namespace", "c"], "not allowed with argument"),
+    ):
+        result = run("explain", "-f", "-", *arguments, cwd=tmp_path, text="kind: Pod")
+        assert result.returncode == 2
+        assert said in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_a_terminal_sees_colours_unless_it_wants_none(
+    variables: dict[str, str], coloured: bool
+) -> None:
+    case = str(FOLDER / "refused.yaml")
+    environment = {k: v for k, v in clean_environment().items() if k != "NO_COLOR"}
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", 0) as terminal:
+        subprocess.run(
+            [sys.executable, "-m", "handler", "explain", "-f", case, "--profile", case],
+            cwd=ROOT,
+            env={**environment, **variables},
+            stdout=theirs,
+            check=True,
+        )
+        os.close(theirs)
+        seen = terminal.read(2**16)
+    assert b"Placement" in seen
+    assert (b"\033[2m" in seen) == coloured
+
+
+def test_an_effect_that_is_left_out_is_told() -> None:
+    selectors = [
+        {"name": "a", "objectSelector": {}, "effect": {"annotations": {"k": "v" * 200}}},
+        {"name": "b", "objectSelector": {}, "effect": {"annotations": {"k": "w"}}},
+    ]
+    matcher = Matcher(parse({"selectors": json.dumps(selectors)}))
+    pod = Pod(metadata=Metadata(annotations={"own": "x" * 262_100}))
+    outcomes = explain(pod, {}, matcher).outcomes
+    assert [(outcome.selector, outcome.result) for outcome in outcomes] == [
+        ("a", "left-out"),
+        ("b", "left-out"),
+    ]
