@@ -14,9 +14,10 @@ help: ## list the targets
 
 run: .venv/run.done ## serve on PORT (8080) with the sample profile, without a cluster
 	@echo "The profile and namespaces are those of $(SAMPLE)/profile.yaml: edit it while this runs."
+	@echo "See and try it in a browser:  http://localhost:$(PORT)/"
 	@echo "In another terminal:  make try PORT=$(PORT)"
 	@echo "or:  curl -s -d @$(SAMPLE)/review.json http://localhost:$(PORT)/mutate"
-	@ECI_PROFILE_PROVIDER=file ECI_PROFILE_FILE=$(SAMPLE)/profile.yaml \
+	@ECI_PROFILE_PROVIDER=file ECI_PROFILE_FILE=$(SAMPLE)/profile.yaml ECI_PROFILE_PAGE=1 \
 	  $(BIN)/functions-framework --source handler/main.py --target admit --port $(PORT)
 
 try: .venv/run.done ## send the sample pod (or POD=file) to it, and show what becomes of the pod

@@ -111,8 +111,8 @@ def document(
 
 def diff(before: Any, after: Any) -> list[str]:
     """The lines of a unified diff of two objects in YAML; none if they are equal."""
-    lines = (to_yaml(value).splitlines() for value in (before, after))
-    return list(difflib.unified_diff(*lines, "before", "after", lineterm=""))
+    old, new = to_yaml(before).splitlines(), to_yaml(after).splitlines()
+    return list(difflib.unified_diff(old, new, "before", "after", lineterm=""))
 
 
 def to_yaml(value: Any) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from . import metrics
 from .admission import Admission
 from .cache import LoadError
+from .page import Page
 from .review import BadReviewError
 
 __all__ = ["Answer", "Function", "failure"]
@@ -36,12 +37,16 @@ class Answer:
 
 
 class Function:
-    """Answers reviews, probes and Prometheus. ``max_body``: the most bytes a body may have."""
+    """Answers reviews, probes and Prometheus. ``max_body``: the most bytes a body may have.
 
-    def __init__(self, admission: Admission, max_body: int) -> None:
+    With a page, it is at ``/``, and what is posted to ``/explain`` is no review but the page's.
+    """
+
+    def __init__(self, admission: Admission, max_body: int, page: Page | None = None) -> None:
         self.max_body = max_body
         self.stopping = False
         self._admission = admission
+        self._page = page
         self._get: Mapping[str, Callable[[], Awaitable[Answer]]] = {
             "/healthz": _alive,
             "/health/liveness": _alive,
@@ -51,10 +56,19 @@ class Function:
             "/_/ready": self._ready,
             "/metrics": _metrics,
         }
+        if page:
+            html, headers = page.html, page.headers
+            self._get = {
+                **self._get,
+                "/": lambda: _given(Answer(200, html, headers)),
+                "/profile": lambda: self._of_page(page.profile()),
+            }
 
     async def answer(self, method: str, path: str, body: bytes | None = b"") -> Answer:
         """Answer a request. A body of None stands for one that is longer than it may be."""
         if method == "POST":
+            if self._page and path == "/explain":
+                return await self._of_page(self._page.explain(body or b""))
             return await self._review(body)
         answer = self._get.get(path)
         if answer is not None and method in ("GET", "HEAD"):
@@ -101,6 +115,14 @@ class Function:
             return "error", failure(500, "InternalError", text), {}
         return decision.outcome, Answer(200, decision.body), decision.facts
 
+    async def _of_page(self, found: Awaitable[Mapping[str, Any]]) -> Answer:
+        try:
+            return _json(200, await found, {"cache-control": "no-store"})
+        except ValueError as error:
+            return _error(400, "BadRequest", str(error))
+        except LoadError as error:
+            return _error(503, "ServiceUnavailable", str(error))
+
     async def _ready(self) -> Answer:
         if self.stopping:
             return failure(503, "ServiceUnavailable", "the process is about to end")
@@ -112,6 +134,10 @@ class Function:
             return failure(503, "ServiceUnavailable", f"the profile is invalid: {state.errors}")
         selectors = len(state.matcher.profile.selectors)
         return _json(200, {"status": "ready", "selectors": selectors})
+
+
+async def _given(answer: Answer) -> Answer:
+    return answer
 
 
 async def _alive() -> Answer:

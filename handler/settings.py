@@ -23,6 +23,7 @@ _MEANINGS = {
     "ECI_PROFILE_TTL": "a number of seconds from 0 to 3600, such as 5 or 0.5",
     "ECI_PROFILE_MAX_BODY": "a number of bytes from 1024 to 1073741824",
     "ECI_PROFILE_LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR",
+    "ECI_PROFILE_PAGE": "1 (serve the page for those who write profiles) or 0",
 }
 _SERVER_MEANINGS = {
     "PORT": "a number from 1 to 65535",
@@ -57,6 +58,7 @@ class Settings:
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = (
         "INFO"
     )
+    page: bool = False
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:

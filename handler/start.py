@@ -10,6 +10,7 @@ from .admission import NAMESPACE_THREADS, Admission
 from .cache import LoadError
 from .filesource import FileSource
 from .function import Function
+from .page import Page
 from .settings import Settings, SettingsError
 from .sources import Source, SourceError
 
@@ -31,7 +32,8 @@ def function() -> Function:
             admission.preload()
     except (SettingsError, SourceError, LoadError) as error:
         raise SystemExit(f"eci-profile: {error}") from None
-    return Function(admission, settings.max_body)
+    page = Page(admission, settings.namespace, settings.name) if settings.page else None
+    return Function(admission, settings.max_body, page)
 
 
 def _source(settings: Settings) -> Source:

@@ -1,0 +1,140 @@
+"""The page for those who write profiles: what it shows, and what it asks the function."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import StrictStr, TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic.dataclasses import dataclass as validated
+
+from .admission import Admission
+from .explanation import diff, document, explain
+from .findings import Finding, examine
+from .labels import parse_labels
+from .matching import Matcher
+from .profile import Profile, parse
+from .workloads import PodError, read_pods
+
+__all__ = ["Page"]
+
+_FILE = Path(__file__).parent / "page.html"
+
+
+@validated(frozen=True, slots=True, config={"alias_generator": to_camel})
+class _Question:
+    """What one has written: the data of a profile, pods in YAML, and labels ``key=value,...``."""
+
+    profile: dict[StrictStr, StrictStr]
+    pod: StrictStr
+    namespace_labels: StrictStr
+
+
+_QUESTION = TypeAdapter(_Question)
+
+
+class Page:
+    """The page and its answers, as JSON has them. ``headers`` are those of the page itself."""
+
+    def __init__(self, admission: Admission, namespace: str, name: str) -> None:
+        self._admission = admission
+        self._named = {"namespace": namespace, "name": name}
+        self.html = _FILE.read_bytes()
+        self.headers: Mapping[str, str] = {
+            "content-type": "text/html; charset=utf-8",
+            "content-security-policy": _policy(self.html.decode()),
+            "x-content-type-options": "nosniff",
+            "referrer-policy": "no-referrer",
+            "cache-control": "no-cache",
+        }
+
+    async def profile(self) -> Mapping[str, Any]:
+        """The profile as it was last read, and what is in force. Raises LoadError."""
+        state = await self._admission.state()
+        data = {
+            key: text
+            for key in ("selectors", "virtualNode")
+            if isinstance(text := state.config_map.data.get(key), str)
+        }
+        findings = await asyncio.to_thread(examine, state.config_map.data)
+        return {
+            **self._named,
+            "data": data,
+            "valid": not state.errors,
+            "inForce": None if state.matcher is None else len(state.matcher.profile.selectors),
+            "findings": list(map(_finding, findings)),
+        }
+
+    async def explain(self, body: bytes) -> Mapping[str, Any]:
+        """What the profile in a body does to the pods in it, or what is wrong with either.
+
+        Raises ValueError if the body is not as the page writes it.
+        """
+        try:
+            question = _QUESTION.validate_json(body)
+        except ValidationError:
+            raise ValueError("the body must have profile, pod and namespaceLabels") from None
+        return await asyncio.to_thread(_answer, question)
+
+
+def _answer(question: _Question) -> Mapping[str, Any]:
+    findings = examine(question.profile)
+    invalid = any(finding.severity == "error" for finding in findings)
+    matcher = Matcher(Profile() if invalid else parse(question.profile))
+    answer: dict[str, Any] = {"findings": list(map(_finding, findings)), "pods": []}
+    try:
+        labels = parse_labels(question.namespace_labels)
+    except ValueError as error:
+        return {**answer, "labelsError": str(error)}
+    try:
+        pods = list(read_pods(question.pod))
+    except PodError as error:
+        line, column = error.position
+        return {**answer, "podError": {"message": str(error), "line": line, "column": column}}
+    if invalid:
+        return answer
+    for pod in pods:
+        explained = document(pod, pod.namespace, labels, explain(pod.pod, labels, matcher))
+        answer["pods"].append({**explained, "diff": diff(pod.value, explained["pod"])})
+    return answer
+
+
+def _finding(finding: Finding) -> Mapping[str, Any]:
+    line, column = finding.position
+    problem = finding.problem
+    return {
+        "severity": finding.severity,
+        "key": problem.root,
+        "line": line,
+        "column": column,
+        "path": problem.path,
+        "message": problem.message,
+    }
+
+
+def _policy(html: str) -> str:
+    """A Content-Security-Policy for just the page's own script and style, and this server."""
+
+    def own(tag: str) -> str:
+        texts = re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
+        hashes = (hashlib.sha256(text.encode()).digest() for text in texts)
+        return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in hashes)
+
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src {own('script')}",
+            f"style-src {own('style')}",
+            "img-src data:",
+            "connect-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        )
+    )
