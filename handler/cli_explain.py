@@ -231,8 +231,8 @@ def _placement(explanation: Explanation) -> str:
 
 def _diff(before: Any, after: Any, coloured: bool) -> Iterator[str]:
     lines = diff(before, after)
-    for line in lines:
-        colour = _COLOURS.get(line[0], "") if coloured else ""
+    for number, line in enumerate(lines):
+        colour = _COLOURS["@" if number < 2 else line[0]] if coloured and line[0] != " " else ""
         yield f"{colour}{line}{colour and _END}"
     if not lines:
         yield "The pod stays as it is."

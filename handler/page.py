@@ -20,7 +20,7 @@ from .findings import Finding, examine
 from .labels import parse_labels
 from .matching import Matcher
 from .profile import Profile, parse
-from .workloads import PodError, read_pods
+from .workloads import PlannedPod, PodError, read_pods
 
 __all__ = ["Page"]
 
@@ -88,16 +88,18 @@ def _answer(question: _Question) -> Mapping[str, Any]:
     invalid = any(finding.severity == "error" for finding in findings)
     matcher = Matcher(Profile() if invalid else parse(question.profile))
     answer: dict[str, Any] = {"findings": list(map(_finding, findings)), "pods": []}
+    labels: Mapping[str, str] = {}
+    pods: list[PlannedPod] = []
     try:
         labels = parse_labels(question.namespace_labels)
     except ValueError as error:
-        return {**answer, "labelsError": str(error)}
+        answer["labelsError"] = str(error)
     try:
         pods = list(read_pods(question.pod))
     except PodError as error:
         line, column = error.position
-        return {**answer, "podError": {"message": str(error), "line": line, "column": column}}
-    if invalid:
+        answer["podError"] = {"message": str(error), "line": line, "column": column}
+    if invalid or "labelsError" in answer:
         return answer
     for pod in pods:
         explained = document(pod, pod.namespace, labels, explain(pod.pod, labels, matcher))
