@@ -128,9 +128,10 @@ def explain(pod: Pod, namespace_labels: Mapping[str, str], matcher: Matcher) -> 
     labels = (pod.metadata and pod.metadata.labels) or {}
     selectors = matcher.match(labels, namespace_labels)
     mutation = mutate(pod, selectors, matcher.profile.virtual_node)
+    matching = set(mutation.selectors)
     verdicts = [
-        Verdict(selector) if selector in selectors else _failure(selector, labels, namespace_labels)
-        for selector in matcher.profile.selectors
+        Verdict(each) if each.name in matching else _failure(each, labels, namespace_labels)
+        for each in matcher.profile.selectors
     ]
     return Explanation(None, mutation, verdicts, list(_outcomes(pod, selectors, mutation)))
 

@@ -116,7 +116,10 @@ def read(text: str) -> Reading:
 
 
 def locate(text: str) -> Mapping[Location, Place]:
-    """Where the values stand in a text that `read` takes. Takes longer than reading it."""
+    """Where the values stand in a text that `read` takes. Takes longer than reading it.
+
+    What is under a key with an escaped surrogate pair has none; nor, rarely, has a whole text.
+    """
     if text.lstrip().startswith(("[", "{", "#")):
         text = _STRING_COMMENT_OR_TAB.sub(_blank, text)
     text = _SURROGATE.sub(r"\1\\u0020", text)
