@@ -67,8 +67,8 @@ class Function:
     async def answer(self, method: str, path: str, body: bytes | None = b"") -> Answer:
         """Answer a request. A body of None stands for one that is longer than it may be."""
         if method == "POST":
-            if self._page and path == "/explain":
-                return await self._of_page(self._page.explain(body or b""))
+            if self._page and path == "/explain" and body is not None:
+                return await self._of_page(self._page.explain(body))
             return await self._review(body)
         answer = self._get.get(path)
         if answer is not None and method in ("GET", "HEAD"):
@@ -110,18 +110,18 @@ class Function:
             reason = str(error)
             return "unavailable", failure(503, "ServiceUnavailable", reason), {"reason": reason}
         except Exception as error:
-            _log.exception("unexpected error in a review")
-            text = f"unexpected {type(error).__name__}, see the log of eci-profile"
-            return "error", failure(500, "InternalError", text), {}
+            return "error", _unexpected(error), {}
         return decision.outcome, Answer(200, decision.body), decision.facts
 
     async def _of_page(self, found: Awaitable[Mapping[str, Any]]) -> Answer:
         try:
             return _json(200, await found, {"cache-control": "no-store"})
         except ValueError as error:
-            return _error(400, "BadRequest", str(error))
+            return failure(400, "BadRequest", str(error))
         except LoadError as error:
-            return _error(503, "ServiceUnavailable", str(error))
+            return failure(503, "ServiceUnavailable", str(error))
+        except Exception as error:
+            return _unexpected(error)
 
     async def _ready(self) -> Answer:
         if self.stopping:
@@ -146,6 +146,12 @@ async def _alive() -> Answer:
 
 async def _metrics() -> Answer:
     return Answer(200, metrics.exposition(), {"content-type": metrics.CONTENT_TYPE})
+
+
+def _unexpected(error: Exception) -> Answer:
+    _log.error("unexpected error", exc_info=error)
+    text = f"unexpected {type(error).__name__}, see the log of eci-profile"
+    return failure(500, "InternalError", text)
 
 
 def _json(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Answer:

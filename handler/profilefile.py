@@ -36,6 +36,8 @@ class ProfileFile:
         if line > len(inner):  # at the end, after the last line break
             line, column = len(inner), len(inner[-1]) + 1
         written = place.value[0] + line
+        if written > len(lines):  # some line breaks of YAML are none to an editor
+            return place.value, False
         return (written, column + len(lines[written - 1]) - len(inner[line - 1])), True
 
 

@@ -150,6 +150,7 @@ def ends(**settings: str) -> str:
         ({"ECI_PROFILE_TTL": "5s"}, ["ECI_PROFILE_TTL", "'5s'", "seconds"]),
         ({"ECI_PROFILE_TTL": "-1"}, ["ECI_PROFILE_TTL", "'-1'"]),
         ({"ECI_PROFILE_TTL": "nan"}, ["ECI_PROFILE_TTL", "'nan'"]),
+        ({"ECI_PROFILE_PAGE": "on top"}, ["ECI_PROFILE_PAGE", "'on top'", "1 (serve the page"]),
         ({"ECI_PROFILE_MAX_BODY": "8Mi"}, ["ECI_PROFILE_MAX_BODY", "'8Mi'", "bytes"]),
         ({"ECI_PROFILE_MAX_BODY": "1"}, ["ECI_PROFILE_MAX_BODY", "'1'"]),
         ({"ECI_PROFILE_NAMESPACE": "Kube"}, ["ECI_PROFILE_NAMESPACE", "'Kube'"]),

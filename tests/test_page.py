@@ -231,6 +231,7 @@ def test_what_the_page_asks(server: Server, profile: Path) -> None:
         bad = server.request("POST", "/explain", body)
         assert bad.status == 400
         assert bad.json["message"] == "the body must have profile, pod and namespaceLabels"
+    assert server.request("POST", "/explain", b" " * (8 * 2**20 + 1)).status == 413
 
 
 def test_a_profile_that_is_none(server: Server, profile: Path) -> None:
