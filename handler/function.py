@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from . import metrics
+from msgspec import Struct, field
+
+from . import log, metrics
 from .admission import Admission
 from .cache import LoadError
 from .page import Page
@@ -25,10 +27,10 @@ _LEVELS = {
 }
 
 _log = logging.getLogger("eci-profile")
+_count = functools.cache(metrics.REVIEWS.labels)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """An HTTP response."""
 
     status: int
@@ -89,12 +91,12 @@ class Function:
         began = time.perf_counter()
         outcome, answer, facts = await self._decide(body)
         seconds = time.perf_counter() - began
-        metrics.REVIEWS.labels(outcome).inc()
+        _count(outcome).inc()
         metrics.SECONDS.observe(seconds)
         level = _LEVELS.get(outcome, logging.INFO)
         if _log.isEnabledFor(level):
             milliseconds = round(seconds * 1000, 3)
-            _log.log(level, "review", extra={"outcome": outcome, **facts, "ms": milliseconds})
+            log.line(level, "review", {"outcome": outcome, **facts, "ms": milliseconds})
         return answer
 
     async def _decide(self, body: bytes | None) -> tuple[str, Answer, Mapping[str, Any]]:

@@ -4,57 +4,46 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ConfigDict, StrictBool, StrictStr
-from pydantic.alias_generators import to_camel
-from pydantic.dataclasses import dataclass as validated
+from msgspec import Struct
 
 from .scheduling import NodeSelectorTerm, Toleration
 
 __all__ = ["Affinity", "Metadata", "NodeAffinity", "NodeSelector", "OwnerReference", "Pod", "Spec"]
 
-_FORM = ConfigDict(alias_generator=to_camel)
+
+class OwnerReference(Struct, frozen=True, rename="camel"):
+    kind: str = ""
+    controller: bool | None = None
 
 
-@validated(frozen=True, slots=True, config=_FORM)
-class OwnerReference:
-    kind: StrictStr = ""
-    controller: StrictBool | None = None
-
-
-@validated(frozen=True, slots=True, config=_FORM)
-class Metadata:
-    name: StrictStr | None = None
-    generate_name: StrictStr | None = None
-    labels: dict[StrictStr, StrictStr] | None = None
-    annotations: dict[StrictStr, StrictStr] | None = None
+class Metadata(Struct, frozen=True, rename="camel"):
+    name: str | None = None
+    generate_name: str | None = None
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
     owner_references: list[OwnerReference] | None = None
 
 
-@validated(frozen=True, slots=True, config=_FORM)
-class NodeSelector:
+class NodeSelector(Struct, frozen=True, rename="camel"):
     node_selector_terms: list[NodeSelectorTerm] | None = None
 
 
-@validated(frozen=True, slots=True, config=_FORM)
-class NodeAffinity:
+class NodeAffinity(Struct, frozen=True, rename="camel"):
     required_during_scheduling_ignored_during_execution: NodeSelector | None = None
     preferred_during_scheduling_ignored_during_execution: list[dict[str, Any]] | None = None
 
 
-@validated(frozen=True, slots=True, config=_FORM)
-class Affinity:
+class Affinity(Struct, frozen=True, rename="camel"):
     node_affinity: NodeAffinity | None = None
 
 
-@validated(frozen=True, slots=True, config=_FORM)
-class Spec:
-    node_name: StrictStr | None = None
-    node_selector: dict[StrictStr, StrictStr] | None = None
+class Spec(Struct, frozen=True, rename="camel"):
+    node_name: str | None = None
+    node_selector: dict[str, str] | None = None
     tolerations: list[Toleration] | None = None
     affinity: Affinity | None = None
 
 
-@validated(frozen=True, slots=True, config=_FORM)
-class Pod:
+class Pod(Struct, frozen=True, rename="camel"):
     metadata: Metadata | None = None
     spec: Spec | None = None

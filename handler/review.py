@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, StrictBool, StrictStr, TypeAdapter, ValidationError
-from pydantic.alias_generators import to_camel
-from pydantic.dataclasses import dataclass as validated
+from msgspec import Meta, Struct, field, json
+from pydantic_core import from_json
 
 from .pod import Pod
 
@@ -21,7 +18,11 @@ __all__ = ["BadReviewError", "Response", "Review", "read", "read_config_map_data
 _LONGEST_WARNING = 250
 _MOST_WARNINGS = 10
 
-_FORM = ConfigDict(alias_generator=to_camel)
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
+_KNOWN = {
+    "kind": "AdmissionReview",
+    "apiVersion": "admission.k8s.io/v1 or admission.k8s.io/v1beta1",
+}
 _T = TypeVar("_T")
 
 
@@ -29,23 +30,21 @@ class BadReviewError(ValueError):
     """The body is not an AdmissionReview; the message is one sentence that says why."""
 
 
-@validated(frozen=True, slots=True, config=_FORM)
-class Resource:
-    resource: StrictStr
-    group: StrictStr = ""
+class Resource(Struct, frozen=True, rename="camel"):
+    resource: str
+    group: str = ""
 
 
-@validated(frozen=True, slots=True, config=_FORM)
-class Envelope:
+class Envelope(Struct, frozen=True, rename="camel"):
     """A request without its object."""
 
-    uid: Annotated[StrictStr, Field(min_length=1)]
-    operation: StrictStr
+    uid: Annotated[str, Meta(min_length=1)]
+    operation: str
     resource: Resource
-    sub_resource: StrictStr | None = None
-    namespace: StrictStr | None = None
-    name: StrictStr | None = None
-    dry_run: StrictBool | None = None
+    sub_resource: str | None = None
+    namespace: str | None = None
+    name: str | None = None
+    dry_run: bool | None = None
 
     def concerns(self, resource: str, *operations: str) -> bool:
         """Whether it is one of the operations on this resource of the core group itself."""
@@ -57,49 +56,41 @@ class Envelope:
         )
 
 
-@validated(frozen=True, slots=True, config=_FORM)
-class PodRequest(Envelope):
+class PodRequest(Envelope, frozen=True, rename="camel"):
     object: Pod | None = None
 
 
-@validated(frozen=True, slots=True)
-class ConfigMap:
+class ConfigMap(Struct, frozen=True, rename="camel"):
     data: dict[str, Any] | None = None
 
 
-@validated(frozen=True, slots=True)
-class ConfigMapRequest:
+class ConfigMapRequest(Struct, frozen=True, rename="camel"):
     object: ConfigMap
 
 
-@validated(frozen=True, slots=True, config=_FORM)
-class _Head:
+class _Head(Struct, frozen=True, rename="camel"):
     kind: Literal["AdmissionReview"]
     api_version: Literal["admission.k8s.io/v1", "admission.k8s.io/v1beta1"]
 
 
-@validated(frozen=True, slots=True, config=_FORM)
-class _EnvelopeReview(_Head):
+class _EnvelopeReview(_Head, frozen=True, rename="camel"):
     request: Envelope
 
 
-@validated(frozen=True, slots=True, config=_FORM)
-class _PodReview(_Head):
+class _PodReview(_Head, frozen=True, rename="camel"):
     request: PodRequest
 
 
-@validated(frozen=True, slots=True)
-class _ConfigMapReview:
+class _ConfigMapReview(Struct, frozen=True, rename="camel"):
     request: ConfigMapRequest
 
 
-_ENVELOPE_REVIEW = TypeAdapter(_EnvelopeReview)
-_POD_REVIEW = TypeAdapter(_PodReview)
-_CONFIG_MAP_REVIEW = TypeAdapter(_ConfigMapReview)
+_ENVELOPE_REVIEW = json.Decoder(_EnvelopeReview)
+_POD_REVIEW = json.Decoder(_PodReview)
+_CONFIG_MAP_REVIEW = json.Decoder(_ConfigMapReview)
 
 
-@dataclass(frozen=True, slots=True)
-class Review:
+class Review(Struct, frozen=True):
     """What the API server asks. ``pod`` is there if it asks for the creation of one."""
 
     api_version: str
@@ -107,14 +98,13 @@ class Review:
     pod: Pod | None
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(Struct, frozen=True):
     """What the API server is told. Without operations nothing is patched."""
 
     allowed: bool = True
     operations: Sequence[Mapping[str, Any]] = ()
     warnings: Sequence[str] = ()
-    audit_annotations: Mapping[str, str] = field(default_factory=dict)
+    audit_annotations: Mapping[str, str] = field(default_factory=dict[str, str])
     refusal: str = ""
 
 
@@ -124,11 +114,11 @@ def read(body: bytes) -> Review:
     Raises BadReviewError.
     """
     try:  # nearly all reviews are of pods; others may have an object of any form
-        review = _POD_REVIEW.validate_json(body)
-    except ValidationError as error:
+        review = _POD_REVIEW.decode(body)
+    except (ValueError, RecursionError) as error:
         envelope = _parse(_ENVELOPE_REVIEW, body)
         if envelope.request.concerns("pods", "CREATE"):
-            raise _bad(error) from None
+            raise _bad(error, body) from None
         return Review(envelope.api_version, envelope.request, None)
     request = review.request
     if not request.concerns("pods", "CREATE"):
@@ -158,14 +148,14 @@ def write(review: Review, response: Response) -> bytes:
         }
     if response.operations:
         answer["patchType"] = "JSONPatch"
-        answer["patch"] = base64.b64encode(json.dumps(response.operations).encode()).decode()
+        answer["patch"] = json.encode(response.operations)  # bytes, which it writes in base64
     if response.warnings:
         answer["warnings"] = _passable(response.warnings)
     if response.audit_annotations:
         answer["auditAnnotations"] = response.audit_annotations
-    return json.dumps(
+    return json.encode(
         {"apiVersion": review.api_version, "kind": "AdmissionReview", "response": answer}
-    ).encode()
+    )
 
 
 def _passable(warnings: Sequence[str]) -> list[str]:
@@ -181,16 +171,24 @@ def _passable(warnings: Sequence[str]) -> list[str]:
     return shown
 
 
-def _parse(form: TypeAdapter[_T], body: bytes) -> _T:
+def _parse(form: json.Decoder[_T], body: bytes) -> _T:
     try:
-        return form.validate_json(body)
-    except ValidationError as error:
-        raise _bad(error) from None
+        return form.decode(body)
+    except (ValueError, RecursionError) as error:
+        raise _bad(error, body) from None
 
 
-def _bad(error: ValidationError) -> BadReviewError:
-    details = error.errors(include_url=False, include_input=False)[0]
-    if details["type"] == "json_invalid":
-        return BadReviewError(f"the body is not JSON: {details['ctx']['error']}")
-    where = ".".join(map(str, details["loc"])) or "the body"
-    return BadReviewError(f"the body is not an AdmissionReview: {where}: {details['msg']}")
+def _bad(error: ValueError | RecursionError, body: bytes) -> BadReviewError:
+    try:
+        from_json(body)  # unlike msgspec, it looks at all of the body, and says where it is wrong
+    except ValueError as exact:
+        return BadReviewError(f"the body is not JSON: {exact}")
+    message, _, path = str(error).partition(" - at `$")
+    where = path.strip(".`")
+    if missing := _MISSING.fullmatch(message):
+        where, message = f"{where}.{missing[1]}".lstrip("."), "is required"
+    if where in _KNOWN:
+        message += f", known is {_KNOWN[where]}"
+    return BadReviewError(
+        f"the body is not an AdmissionReview: {where or 'the body'}: {message.replace('`', '')}"
+    )

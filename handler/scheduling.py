@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import Field, StrictStr
-from pydantic.dataclasses import dataclass as validated
+from msgspec import Struct, field
 
 __all__ = ["NodeSelectorRequirement", "NodeSelectorTerm", "Toleration", "excluded"]
 
 
-@validated(frozen=True, slots=True)
-class Toleration:
+class Toleration(Struct, frozen=True):
     """A pod's toleration. Absent fields are empty, as in Kubernetes."""
 
-    key: StrictStr | None = None
-    operator: StrictStr | None = None
-    value: StrictStr | None = None
-    effect: StrictStr | None = None
-    seconds: int | None = Field(default=None, alias="tolerationSeconds")
+    key: str | None = None
+    operator: str | None = None
+    value: str | None = None
+    effect: str | None = None
+    seconds: int | None = field(default=None, name="tolerationSeconds")
 
     def covers(self, other: Toleration) -> bool:
         """Whether each taint that the other one tolerates is tolerated by this one too.
@@ -39,13 +37,12 @@ class Toleration:
         )
 
 
-@validated(frozen=True, slots=True)
-class NodeSelectorRequirement:
+class NodeSelectorRequirement(Struct, frozen=True):
     """One condition on a node's label."""
 
-    key: StrictStr
-    operator: StrictStr
-    values: list[StrictStr] | None = None
+    key: str
+    operator: str
+    values: list[str] | None = None
 
     def excludes(self, value: str) -> bool:
         """Whether a node whose label has this value can never meet it."""
@@ -63,14 +60,11 @@ class NodeSelectorRequirement:
                 return False
 
 
-@validated(frozen=True, slots=True)
-class NodeSelectorTerm:
+class NodeSelectorTerm(Struct, frozen=True):
     """Conditions on a node, all of which must hold."""
 
-    expressions: list[NodeSelectorRequirement] | None = Field(
-        default=None, alias="matchExpressions"
-    )
-    fields: list[Any] | None = Field(default=None, alias="matchFields")
+    expressions: list[NodeSelectorRequirement] | None = field(default=None, name="matchExpressions")
+    fields: list[Any] | None = field(default=None, name="matchFields")
 
 
 def excluded(terms: Iterable[NodeSelectorTerm], node_labels: Mapping[str, str]) -> bool:

@@ -85,8 +85,8 @@ def without(field: str) -> bytes:
         (without("resource"), ["request.resource"]),
         (changed(object=None), ["request.object", "required"]),
         (changed(object=[]), ["request.object"]),
-        (changed(object={"metadata": {"labels": {"a": 5}}}), ["request.object.metadata.labels.a"]),
-        (changed(object={"spec": {"tolerations": [5]}}), ["request.object.spec.tolerations.0"]),
+        (changed(object={"metadata": {"labels": {"a": 5}}}), ["request.object.metadata.labels"]),
+        (changed(object={"spec": {"tolerations": [5]}}), ["request.object.spec.tolerations[0]"]),
         (changed(object={"spec": {"nodeSelector": "x"}}), ["request.object.spec.nodeSelector"]),
     ],
 )
