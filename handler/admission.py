@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from .cache import Cache, LoadError
 from .doubts import doubts
@@ -25,13 +26,12 @@ _NAMESPACE_KEPT = 600.0  # seconds
 _MOST_PROBLEMS = 20  # shown when a profile is refused: a screen of them
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """The answer to a review. ``facts`` are for the log."""
 
     outcome: str
     body: bytes
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 class Admission:
@@ -39,6 +39,7 @@ class Admission:
 
     def __init__(self, settings: Settings, source: Source) -> None:
         self._profile_is = (settings.namespace, settings.name)
+        self._key = "/".join(self._profile_is)
         self._source = source
         self._loader = ProfileLoader(source, settings.namespace, settings.name)
         self._profile = Cache(
@@ -79,7 +80,7 @@ class Admission:
 
         Raises LoadError if it was never read.
         """
-        state = await self._profile.get("/".join(self._profile_is))
+        state = self._profile.fresh(self._key) or await self._profile.get(self._key)
         if state.errors and not state.reported and not dry_run:
             state.reported = True
             report = asyncio.get_running_loop().run_in_executor(None, self._loader.report, state)
@@ -98,7 +99,9 @@ class Admission:
         labels = (pod.metadata and pod.metadata.labels) or {}
         namespace_labels: Mapping[str, str] = {}
         if state.matcher.needs_namespace(labels):
-            namespace_labels = await self._namespaces.get(request.namespace or "")
+            namespace = request.namespace or ""
+            fresh = self._namespaces.fresh(namespace)
+            namespace_labels = await self._namespaces.get(namespace) if fresh is None else fresh
         selectors = state.matcher.match(labels, namespace_labels)
         if not selectors:
             return Decision("no_match", write(review, Response()), facts)

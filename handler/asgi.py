@@ -16,7 +16,8 @@ async def respond(function: Function, request: Request) -> Response:
         body = await _body(request, function.max_body)
     except ClientDisconnect:
         return Response(status_code=400)  # nobody is there to read it
-    return response(await function.answer(request.method, request.url.path, body))
+    # Not request.url.path: that puts a URL together and takes it apart, for each request.
+    return response(await function.answer(request.method, request.scope["path"], body))
 
 
 def response(answer: Answer) -> Response:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from jsonpointer import escape
+from msgspec import Struct, field
 
 from .pod import Metadata, NodeAffinity, Pod, Spec
 from .profile import Selector, VirtualNode
@@ -25,8 +26,7 @@ _LONGEST_VALUE = 40  # in a warning
 Operation = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Mutation:
+class Mutation(Struct, frozen=True):
     """The answer for one pod. ``placement`` is the policy that decided, None without selectors.
 
     ``annotations`` and ``labels`` tell by whose effect each key was added: a selector's name.
@@ -37,8 +37,8 @@ class Mutation:
     selectors: tuple[str, ...] = ()
     placement: Policy | None = None
     refused: bool = False
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict[str, str])
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def left_alone(pod: Pod) -> str | None:
@@ -138,7 +138,8 @@ def _effect(
 def _too_much(added: Mapping[str, str], own: Mapping[str, str], warnings: list[str]) -> list[str]:
     """The annotations to leave out, since for their size the API server would refuse the pod."""
     left_out: list[str] = []
-    if not added:
+    characters = sum(map(len, chain(own, own.values(), added, added.values())))
+    if 4 * characters <= MAX_ANNOTATION_BYTES:  # in UTF-8, each takes at most 4
         return left_out
     size = _size(own)
     for key, value in added.items():

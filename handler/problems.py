@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from .text import Location, Position, TextError
 
-__all__ = ["Problem", "in_order", "problem", "problems_of", "show", "unreadable"]
+__all__ = ["Problem", "in_order", "not_text", "problem", "problems_of", "show", "unreadable"]
 
 _SHOWN = 60
 _MAPS = frozenset(("annotations", "labels", "matchLabels", "nodeSelector"))
@@ -120,7 +120,7 @@ def _message(
     value = details["input"]
     match details["type"]:
         case "string_type":
-            return _not_text(value)
+            return not_text(value)
         case "int_type":
             return f"must be a whole number, got {show(value)}"
         case "list_type":
@@ -143,7 +143,8 @@ def _got(value: Any) -> str:
     return "" if value is None or isinstance(value, (dict, list)) else f", got {show(value)}"
 
 
-def _not_text(value: Any) -> str:
+def not_text(value: Any) -> str:
+    """What is wrong with a value that should be a string, and how to write it."""
     if value is None:
         return 'must be a string, got null; write "" or leave it out'
     if isinstance(value, (dict, list)):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from msgspec import ValidationError, convert
 
 from .manifests import Manifest, read_manifests
 from .pod import Pod
-from .problems import in_order, problems_of
+from .problems import not_text, problem, show
 from .text import Location, Position, TextError
 
 __all__ = ["PlannedPod", "PodError", "read_pods"]
@@ -26,7 +27,14 @@ _TEMPLATES: Mapping[str, tuple[str, ...]] = {
     "Job": ("spec", "template"),
     "CronJob": ("spec", "jobTemplate", "spec", "template"),
 }
-_POD = TypeAdapter(Pod)
+_STEP = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")
+_EXPECTED = re.compile(r"Expected `([^`]*)`")
+_NAMES = {
+    "array": "a list",
+    "object": "an object",
+    "bool": "true or false",
+    "int": "a whole number",
+}
 
 
 class PodError(ValueError):
@@ -85,12 +93,12 @@ def _planned(manifest: Manifest, way: tuple[str, ...]) -> PlannedPod:
         metadata = value.get("metadata") or {}
         value["metadata"] = {**metadata, "ownerReferences": [owner]}
     try:
-        pod = _POD.validate_python(value)
+        pod = convert(value, Pod)
     except ValidationError as error:
-        problems = problems_of(error, "Pod", template, _any_field)
-        first = in_order(list(problems), template)[0]
-        place = manifest.place(*way, *first.location)
-        raise PodError(str(first), place.value) from None
+        message, _, path = str(error).partition(" - at `$")
+        location, wrong = _follow(path, template)
+        found = problem("Pod", template, location, _message(message, wrong))
+        raise PodError(str(found), manifest.place(*way, *location).value) from None
     named = namespace if isinstance(namespace, str) and namespace else "default"
     return PlannedPod(kind, manifest.name, named, value, pod)
 
@@ -108,5 +116,28 @@ def _plain(value: Any) -> Any:
             return value
 
 
-def _any_field(_: Location) -> list[str]:
-    return []  # there are no unknown ones
+def _follow(path: str, value: Any) -> tuple[Location, Any]:
+    """The place that a path of msgspec names, and the value there.
+
+    It writes ``[...]`` for a key of a map, all of which have strings here.
+    """
+    location: list[int | str] = []
+    for name, index in _STEP.findall(path):
+        step: int | str
+        if index == "...":
+            step = next(key for key, item in value.items() if not isinstance(item, str))
+        else:
+            step = name or int(index)
+        location.append(step)
+        value = value.get(step) if isinstance(value, dict) else value[step]
+    return tuple(location), value
+
+
+def _message(message: str, value: Any) -> str:
+    match = _EXPECTED.match(message)
+    expected = match[1].split(" ")[0] if match else ""
+    if expected == "str":
+        return not_text(value)
+    if expected in _NAMES:
+        return f"must be {_NAMES[expected]}, got {show(value)}"
+    return message.replace("`", "")
