@@ -6,7 +6,7 @@ BIN := .venv/bin
 SAMPLE := k8s/sample
 
 .DEFAULT_GOAL := help
-.PHONY: help run try test fuzz lint format lock clean
+.PHONY: help run try test fuzz bench lint format lock clean
 .PHONY: install uninstall renew-certificate register test-cluster
 
 help: ## list the targets
@@ -30,6 +30,9 @@ fuzz: .venv/test.done ## fuzz for SECONDS (600): any body gets an answer, any te
 	$(BIN)/python tests/fuzz.py reviews .fuzz/reviews -max_total_time=$(or $(SECONDS),600)
 	$(BIN)/python tests/fuzz.py profiles .fuzz/profiles -max_total_time=$(or $(SECONDS),600)
 
+bench: .venv/bench.done ## measure speed beside the bare framework: ROUNDS (5), SECONDS (1.5), ARGS
+	PYTHONPATH=tests $(BIN)/python -m bench --rounds $(or $(ROUNDS),5) --seconds $(or $(SECONDS),1.5) $(ARGS)
+
 lint: .venv/test.done ## check style (ruff) and types (mypy)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -46,6 +49,8 @@ lock: .venv/run.done ## pin the newest packages that fit, in all requirements.tx
 	$(BIN)/uv $(LOCK) --group test -c requirements.txt -o tests/requirements.txt
 	$(BIN)/uv $(LOCK) pyproject.toml --group func -c handler/requirements.txt \
 	  -c tests/requirements.txt -o tests/func-requirements.txt
+	$(BIN)/uv $(LOCK) --group bench -c requirements.txt -c tests/requirements.txt \
+	  -o tests/bench/requirements.txt
 
 install: ## into the cluster: HOST=deployment|knative|openfaas CERTS=self-signed|cert-manager IMAGE=...
 	@k8s/install.sh install
@@ -63,7 +68,7 @@ test-cluster: ## install into the empty cluster of KUBECONFIG, try it with dry r
 	@k8s/test-cluster.sh
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-func build *.egg-info .coverage* .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-func build *.egg-info bench-results .coverage* .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find handler tests -name __pycache__ -prune -exec rm -rf {} +
 
 LOCK := pip compile --quiet --upgrade --universal --python-version 3.10 --no-annotate \
@@ -86,4 +91,8 @@ LOCK := pip compile --quiet --upgrade --universal --python-version 3.10 --no-ann
 	$(PYTHON) -m venv .venv-func
 	.venv-func/bin/pip install --quiet --disable-pip-version-check -r tests/func-requirements.txt
 	.venv-func/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+
+.venv/bench.done: tests/bench/requirements.txt .venv/test.done
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -r tests/requirements.txt \
+	  -r tests/bench/requirements.txt
 	@touch $@

@@ -1,0 +1,1 @@
+"""The benchmark: ratios of the function to others, measured side by side. See ``make bench``."""

@@ -1,0 +1,33 @@
+"""Loads a profile as the function does, in a process of its own: seconds and MB that it takes.
+
+``python -m bench.profile_cost FILE``
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from handler.matching import Matcher
+from handler.profile import parse
+
+
+def _resident() -> float:
+    line = next(
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmRSS:")
+    )
+    return int(line.split()[1]) * 1024 / 1e6
+
+
+if __name__ == "__main__":
+    data = json.loads(Path(sys.argv[1]).read_text())["data"]
+    parse({"selectors": "[]"})  # what the first one costs alone is part of the cold start
+    before = _resident()
+    began = time.perf_counter()
+    matcher = Matcher(parse(data))
+    seconds = time.perf_counter() - began
+    print(json.dumps({"seconds": seconds, "megabytes": _resident() - before}))

@@ -1,0 +1,120 @@
+"""Servers to measure, each as real processes, and what those processes use."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from server import ROOT, clean_environment, command, free_port
+
+__all__ = ["FLOOR", "FUNCTION", "NAIVE", "Target", "serving"]
+
+FUNCTION = "handler/main.py"
+FLOOR = "tests/bench/floor.py"
+NAIVE = "tests/bench/naive.py"
+
+_START_SECONDS = 60
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A running server. ``started`` is when its process was, by time.perf_counter."""
+
+    port: int
+    pid: int
+    started: float
+    tls: bool
+
+    def cpu(self) -> float:
+        """CPU seconds used by its processes so far."""
+        total = 0
+        for pid in self._processes():
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            total += int(fields[11]) + int(fields[12])
+        return total / _TICK
+
+    def resident(self) -> float:
+        """MB (10^6 bytes) of resident memory of its largest process, which is a worker."""
+        sizes = []
+        for pid in self._processes():
+            status = Path(f"/proc/{pid}/status").read_text()
+            line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+            sizes.append(int(line.split()[1]) * 1024 / 1e6)
+        return max(sizes)
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+        """Send one request on a connection of its own: status and body."""
+        connection: http.client.HTTPConnection
+        if self.tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            connection = http.client.HTTPSConnection(
+                "127.0.0.1", self.port, timeout=30, context=context
+            )
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        with contextlib.closing(connection):
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
+    def first_answer(self, body: bytes) -> float:
+        """Ask until it answers 200; the seconds from its start."""
+        end = self.started + _START_SECONDS
+        while time.perf_counter() < end:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                with socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                    pass
+                if self.ask("POST", "/mutate", body)[0] == 200:
+                    return time.perf_counter() - self.started
+            time.sleep(0.002)
+        raise RuntimeError("the server does not answer")
+
+    def _processes(self) -> list[int]:
+        found = [self.pid]
+        for pid in found:
+            with contextlib.suppress(OSError):
+                children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+                found += map(int, children.split())
+        return found
+
+
+@contextlib.contextmanager
+def serving(
+    source: str,
+    settings: Mapping[str, str],
+    log: Path,
+    certificate: tuple[Path, Path] | None = None,
+) -> Iterator[Target]:
+    """Start a function; with a certificate (and its key), over TLS. It may not answer yet."""
+    port = free_port()
+    if certificate:
+        program = [sys.executable, "-m", "bench.tls", str(ROOT / source), str(port)]
+        program += map(str, certificate)
+    else:
+        program = [*command(source), "--port", str(port)]
+    environment = {**clean_environment(), "PYTHONPATH": str(ROOT / "tests"), **settings}
+    with log.open("ab") as written:
+        started = time.perf_counter()
+        process = subprocess.Popen(program, env=environment, stderr=written, cwd=ROOT)
+        try:
+            yield Target(port, process.pid, started, certificate is not None)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

@@ -1,0 +1,37 @@
+"""Whether the benchmark works; what it finds is not judged here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from server import ROOT, clean_environment
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the benchmark reads /proc")
+def test_the_benchmark_measures_something_of_everything(tmp_path: Path) -> None:
+    options = ["--quick", "--rounds", "1", "--seconds", "0.2", "--out", str(tmp_path)]
+    environment = {**clean_environment(), "PYTHONPATH": str(ROOT / "tests")}
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *options],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
+    goals = [row["name"] for row in rows if row["goal"]]
+    for words in (
+        *("throughput / floor", "p99 / floor", "time per review", "loading", "cold start / bare"),
+        *("resident, provider cm", "reviews that waited"),
+    ):
+        assert any(name.startswith(words) for name in goals), words
+    for row in rows:
+        assert row["value"] > 0 or row["name"].startswith("reviews that waited")
+        assert row["name"] in done.stdout
