@@ -12,9 +12,10 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import quote
 
 import urllib3.connection
 import yaml
@@ -35,10 +36,6 @@ _LONGEST_MESSAGE = 1024  # the API server's limit for an Event's message
 
 _KUBECONFIG = "~/.kube/config"
 _CONNECTION = re.compile(r"^\S+\(host=[^)]*\): ")  # how urllib3 begins its messages
-_RAW: dict[str, Any] = {
-    "_preload_content": False,
-    "_request_timeout": (_CONNECT_SECONDS, _READ_SECONDS),
-}
 
 _FORM = ConfigDict(alias_generator=to_camel)
 _T = TypeVar("_T")
@@ -124,50 +121,49 @@ class ClusterSource:
     def config_map(self, namespace: str, name: str) -> ConfigMap:
         """Get a ConfigMap."""
         found = self._read(
-            _CONFIG_MAP,
-            lambda api: api.read_namespaced_config_map(name, namespace, **_RAW),
+            _CONFIG_MAP, f"/api/v1/namespaces/{quote(namespace)}/configmaps/{quote(name)}"
         )
         return ConfigMap(found.data or {}, found.metadata.uid, found.metadata.resource_version)
 
     def namespace_labels(self, name: str) -> Mapping[str, str]:
         """Get a namespace's labels."""
-        return (
-            self._read(_NAMESPACE, lambda api: api.read_namespace(name, **_RAW)).metadata.labels
-            or {}
-        )
+        return self._read(_NAMESPACE, f"/api/v1/namespaces/{quote(name)}").metadata.labels or {}
 
     def version(self) -> tuple[int, int]:
         """Get the version of the cluster, such as (1, 30). Raises SourceError."""
-        found = self._read(_VERSION, lambda api: client.VersionApi(api.api_client).get_code(**_RAW))
+        found = self._read(_VERSION, "/version")
         return found.major, int(found.minor.rstrip("+"))
 
     def report(self, namespace: str, name: str, config_map: ConfigMap, message: str) -> None:
         """Create a Warning Event on the ConfigMap. Its name makes it one for each version."""
-        now = datetime.now(timezone.utc)
-        event = client.CoreV1Event(
-            metadata=client.V1ObjectMeta(
-                name=f"{name[:200]}.invalid.{config_map.resource_version}", namespace=namespace
-            ),
-            involved_object=client.V1ObjectReference(
-                api_version="v1",
-                kind="ConfigMap",
-                namespace=namespace,
-                name=name,
-                uid=config_map.uid,
-                resource_version=config_map.resource_version,
-            ),
-            type="Warning",
-            reason="InvalidProfile",
-            message=_cut(message, _LONGEST_MESSAGE),
-            source=client.V1EventSource(component="eci-profile"),
-            first_timestamp=now,
-            last_timestamp=now,
-            count=1,
-        )
+        now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {
+                "name": f"{name[:200]}.invalid.{config_map.resource_version}",
+                "namespace": namespace,
+            },
+            "involvedObject": {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "namespace": namespace,
+                "name": name,
+                "uid": config_map.uid,
+                "resourceVersion": config_map.resource_version,
+            },
+            "type": "Warning",
+            "reason": "InvalidProfile",
+            "message": _cut(message, _LONGEST_MESSAGE),
+            "source": {"component": "eci-profile"},
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
         with contextlib.suppress(_ConflictError):  # another replica was first
-            self._call(lambda api: api.create_namespaced_event(namespace, event, **_RAW))
+            self._call("POST", f"/api/v1/namespaces/{quote(namespace)}/events", event)
 
-    def _connect(self) -> client.CoreV1Api:
+    def _connect(self) -> client.ApiClient:
         configuration = client.Configuration()
         chosen = os.environ.get("KUBECONFIG")
         in_a_pod = "KUBERNETES_SERVICE_HOST" in os.environ
@@ -187,35 +183,57 @@ class ClusterSource:
             raise SourceError(f"no way to the API server by {way}: {reason}") from None
         configuration.retries = False  # the cache decides when to ask again
         configuration.connection_pool_maxsize = self._threads
-        api_client = client.ApiClient(configuration)
-        pools = api_client.rest_client.pool_manager
+        api = client.ApiClient(configuration)
+        pools = api.rest_client.pool_manager
         pools.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
-        return client.CoreV1Api(api_client)
+        return api
 
-    def _read(self, form: TypeAdapter[_T], call: Callable[[client.CoreV1Api], Any]) -> _T:
+    def _read(self, form: TypeAdapter[_T], path: str) -> _T:
         try:
-            return form.validate_json(self._call(call))
+            return form.validate_json(self._call("GET", path))
         except ValidationError:
             raise SourceError("the API server's answer is not the object asked for") from None
 
-    def _call(self, call: Callable[[client.CoreV1Api], Any]) -> bytes:
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> bytes:
         used = self._api
         try:
             try:
-                return _body(call(used))
+                return _answer(used, method, path, body)
             except client.ApiException as error:
                 if error.status != 401:
                     raise
             # The token in a pod is replaced from time to time: read it again, and ask again.
             self._api = self._connect()
-            return _body(call(self._api))
+            return _answer(self._api, method, path, body)
         except client.ApiException as error:
             raise _source_error(error) from None
         except (HTTPError, OSError) as error:
             self._api = self._connect()  # the CA may have been replaced as well
             reason = _cut(_CONNECTION.sub("", str(error)), 300)
-            host = used.api_client.configuration.host
+            host = used.configuration.host
             raise SourceError(f"the API server {host} can't be reached: {reason}") from None
+
+
+def _answer(api: client.ApiClient, method: str, path: str, body: Mapping[str, Any] | None) -> bytes:
+    """The body of an answer.
+
+    Not by CoreV1Api: its import builds a form for every object of the API and all that is in
+    them, which takes longer than all the rest of a start, and 30 MB.
+    """
+    headers = {"Accept": "application/json", "Content-Type": "application/json"}
+    request = api.param_serialize(
+        method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
+    )
+    times = (_CONNECT_SECONDS, _READ_SECONDS)
+    response = api.call_api(*request, _request_timeout=times).response
+    content = _body(response)
+    if not 200 <= response.status < 300:
+        error = client.ApiException(
+            response.status, response.reason, body=content.decode(errors="replace")
+        )
+        error.headers = response.headers
+        raise error
+    return content
 
 
 def _body(response: Any) -> bytes:
