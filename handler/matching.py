@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import chain
+from collections.abc import Mapping
 
 from .labels import Requirement, unmet
 from .profile import Profile, Selector
@@ -39,12 +38,13 @@ class _Index:
                 return
         self._rest.append(entry)
 
-    def candidates(self, labels: Labels) -> Iterator[Entry]:
-        yield from self._rest
+    def candidates(self, labels: Labels) -> list[Entry]:
+        found = self._rest.copy()
         for pair in labels.items():
-            yield from self._by_pair.get(pair, ())
+            found += self._by_pair.get(pair, ())
             if self._by_key:
-                yield from self._by_key.get(pair[0], ())
+                found += self._by_key.get(pair[0], ())
+        return found
 
 
 class Matcher:
@@ -75,11 +75,13 @@ class Matcher:
         """The selectors that match. Namespace labels that aren't needed may be empty."""
         found = [
             entry
-            for entry in chain(
-                self._by_pod.candidates(pod_labels), self._by_namespace.candidates(namespace_labels)
+            for entry in (
+                *self._by_pod.candidates(pod_labels),
+                *self._by_namespace.candidates(namespace_labels),
             )
             if unmet(entry[1].object, pod_labels) is None
             and unmet(entry[1].namespace, namespace_labels) is None
         ]
-        found.sort(key=lambda entry: entry[0])
+        if len(found) > 1:
+            found.sort(key=lambda entry: entry[0])
         return [selector for _, selector in found]

@@ -90,7 +90,7 @@ def mutate(pod: Pod, selectors: Sequence[Selector], node: VirtualNode) -> Mutati
     if refusal:
         warnings.append(f"selector {_show(first.name)}: not placed on the virtual node, {refusal}")
     else:
-        placement = list(_place(spec, first.policy, node))
+        placement = _place(spec, first.policy, node)
         if placement and pod.spec is None:
             operations.append(_add("/spec", {}))
         operations += placement
@@ -174,14 +174,15 @@ def _refusal(spec: Spec, node: VirtualNode) -> str | None:
     return None
 
 
-def _place(spec: Spec, policy: Policy, node: VirtualNode) -> Iterable[Operation]:
+def _place(spec: Spec, policy: Policy, node: VirtualNode) -> list[Operation]:
+    operations: list[Operation] = []
     if policy == "normalNodeOnly":
-        return
+        return operations
     if policy == "virtualNodeOnly":
         own = spec.node_selector or {}
         missing = {key: value for key, value in node.node_selector.items() if key not in own}
-        yield from _add_entries("/spec/nodeSelector", spec.node_selector, missing)
-    yield from _add_items(
+        operations += _add_entries("/spec/nodeSelector", spec.node_selector, missing)
+    operations += _add_items(
         "/spec/tolerations",
         spec.tolerations,
         [
@@ -191,7 +192,8 @@ def _place(spec: Spec, policy: Policy, node: VirtualNode) -> Iterable[Operation]
         ],
     )
     if policy == "normalNodePrefer":
-        yield from _prefer_normal_nodes(spec, node)
+        operations += _prefer_normal_nodes(spec, node)
+    return operations
 
 
 def _prefer_normal_nodes(spec: Spec, node: VirtualNode) -> Iterable[Operation]:
