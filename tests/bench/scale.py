@@ -110,6 +110,8 @@ def _cluster(plan: Plan, results: Results, folder: Path, selectors: int, namespa
                 for number in range(namespaces)
             ]
             load.run(server, many, connections=8, requests=namespaces)
+            if len({request.path for request in api.requests}) < namespaces:
+                raise RuntimeError("not every namespace was read")
             results.add(
                 f"resident, provider cm, {selectors} selectors, {namespaces} namespaces",
                 "MB",

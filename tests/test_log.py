@@ -1,0 +1,61 @@
+"""Log lines: JSON in ASCII whatever stands in them."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from handler import log
+
+LOGGER = logging.getLogger("eci-profile")
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    before = LOGGER.handlers, LOGGER.propagate, LOGGER.level
+    log.set_up("INFO")
+    yield stream
+    LOGGER.handlers, LOGGER.propagate, LOGGER.level = before
+
+
+def lines(written: io.StringIO) -> list[dict[str, Any]]:
+    text = written.getvalue()
+    assert text.isascii()
+    return [json.loads(line) for line in text.split("\n")[:-1]]
+
+
+def test_both_ways_write_the_same_fields(written: io.StringIO) -> None:
+    facts = {"outcome": "patched", "ms": 0.1, "dry_run": False}
+    LOGGER.info("review", extra=facts)
+    log.line(logging.INFO, "review", facts)
+    first, second = lines(written)
+    assert first.pop("timestamp") <= second.pop("timestamp")
+    assert first == second == {"level": "INFO", "message": "review", **facts}
+
+
+@pytest.mark.parametrize("name", ["ü", "\u2028\x85", "\ud800", 'x"}\n{"', ("tuple",), {1, 2}])
+def test_any_value_makes_one_line_of_ascii(name: Any, written: io.StringIO) -> None:
+    log.line(logging.INFO, "review", {"object": name})
+    LOGGER.info("%s", "x\n\ud800", extra={"object": name})
+    assert [line["message"] for line in lines(written)] == ["review", "x\n\ud800"]
+
+
+def test_an_exception_is_in_its_line(written: io.StringIO) -> None:
+    try:
+        int("why")
+    except ValueError:
+        LOGGER.exception("unexpected")
+    assert lines(written)[0]["exc_info"].endswith("base 10: 'why'")
+
+
+def test_a_closed_standard_error_harms_nobody(written: io.StringIO) -> None:
+    written.close()
+    log.line(logging.INFO, "review", {})
