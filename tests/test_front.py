@@ -70,6 +70,7 @@ def handshake(server: Path, trusted: Path, name: str = NAME) -> int:
 def strict(trusted: Path) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=trusted)
     context.verify_flags |= ssl.VERIFY_X509_STRICT
+    context.hostname_checks_common_name = False  # as in Go
     return context
 
 
