@@ -12,6 +12,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -22,13 +23,14 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from manifests import K8S
-from server import DATA, ROOT, Server, free_port, serving
+from manifests import K8S, built, needs_kubectl, only
+from server import DATA, ROOT, Server, clean_environment, free_port, serving
 
 NAME = "eci-profile.eci-profile.svc"
 FRONT = K8S / "front"
 MAKE = K8S / "certs" / "self-signed" / "make.sh"
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+SAMPLE = K8S / "sample" / "profile.yaml"
 INTERVAL = 0.2
 
 needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
@@ -170,10 +172,10 @@ def front(
             process.wait(20)
 
 
-def _answers(running: Front) -> bool:
+def _answers(running: Front, path: str = "/front/healthz") -> bool:
     try:
         with contextlib.closing(running.connect()) as connection:
-            connection.request("GET", "/front/healthz")
+            connection.request("GET", path)
             return connection.getresponse().status == 200
     except OSError:
         return False
@@ -190,7 +192,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def function(log: Path) -> Iterator[Server]:
     settings = {
         "ECI_PROFILE_PROVIDER": "file",
-        "ECI_PROFILE_FILE": str(ROOT / "k8s" / "sample" / "profile.yaml"),
+        "ECI_PROFILE_FILE": str(SAMPLE),
     }
     with serving(settings, log) as server:
         yield server
@@ -314,3 +316,30 @@ def test_the_host_is_called_by_its_name_on_kept_connections(
         upstream.shutdown()
     assert {tuple(answer[:2]) for answer in answers} == {(expected, "/mutate?timeout=5s")}
     assert len({answer[2] for answer in answers}) == 1
+
+
+@needs_kubectl
+def test_the_deployments_container_answers_its_probes(tls: Path, log: Path) -> None:
+    spec = only(built(K8S / "deployment"), "Deployment")["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    own = {variable["name"]: variable["value"] for variable in container["env"]}
+    port = free_port()
+    environment = {
+        **clean_environment(),
+        **own,
+        "PORT": str(port),
+        "ECI_PROFILE_TLS_DIR": str(tls),
+        "ECI_PROFILE_PROVIDER": "file",
+        "ECI_PROFILE_FILE": str(SAMPLE),
+    }
+    command = [sys.executable, *container["command"][1:]]
+    with log.open("wb") as written:
+        process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=written)
+    running = Front(port, tls, log, NAME)
+    try:
+        for name in ("startupProbe", "livenessProbe", "readinessProbe"):
+            path = container[name]["httpGet"]["path"]
+            wait_until(lambda path=path: _answers(running, path))  # type: ignore[misc]
+    finally:
+        process.kill()
+        process.wait(20)
