@@ -11,7 +11,7 @@ import jsonschema
 import yaml
 from server import DATA, ROOT
 
-MODULES = {path.name for path in (ROOT / "handler").glob("*.py")}
+FILES = {path.name for path in (ROOT / "handler").glob("*.*")} - {"requirements.txt"}
 
 
 def test_func_yaml_is_valid_by_knatives_schema() -> None:
@@ -33,7 +33,7 @@ def test_funcs_scaffolding_can_install_the_function(tmp_path: Path) -> None:
     requirement = f"function @ {source.as_uri()}"
     target = tmp_path / "lib"
     subprocess.run([*pip, "--no-build-isolation", "--target", str(target), requirement], check=True)
-    assert {path.name for path in (target / "function").glob("*.py")} == MODULES
+    assert {path.name for path in (target / "function").glob("*.*")} == FILES
 
 
 def test_all_hosts_have_the_same_versions() -> None:
