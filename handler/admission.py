@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct, field
 
-from .cache import Cache, LoadError
+from .cache import LOAD_SECONDS, Cache, LoadError
 from .doubts import doubts
 from .loader import ProfileLoader, State
 from .mutation import left_alone, mutate
@@ -93,6 +94,7 @@ class Admission:
         facts = _facts(request, pod)
         if reason := left_alone(pod):
             return Decision("left_alone", write(review, Response()), {**facts, "reason": reason})
+        began = time.monotonic()
         state = await self.state(dry_run=bool(request.dry_run))
         if state.matcher is None:
             raise LoadError(f"the profile is invalid: {state.errors.splitlines()[0]}")
@@ -101,7 +103,10 @@ class Admission:
         if state.matcher.needs_namespace(labels):
             namespace = request.namespace or ""
             fresh = self._namespaces.fresh(namespace)
-            namespace_labels = await self._namespaces.get(namespace) if fresh is None else fresh
+            if fresh is None:
+                left = began + LOAD_SECONDS - time.monotonic()
+                fresh = await self._namespaces.get(namespace, left)
+            namespace_labels = fresh
         selectors = state.matcher.match(labels, namespace_labels)
         if not selectors:
             return Decision("no_match", write(review, Response()), facts)

@@ -85,6 +85,7 @@ class Cache(Generic[T]):
         self._uses = {
             result: USES.labels(name, result) for result in ("fresh", "loaded", "stale", "failed")
         }
+        self._counts = {result: LOADS.labels(name, result) for result in ("ok", "failed")}
 
     def fresh(self, key: str) -> T | None:
         """The value of the key if it is in memory and young enough: `get` without its cost."""
@@ -98,27 +99,26 @@ class Cache(Generic[T]):
         self._uses["fresh"].inc()
         return entry.value
 
-    async def get(self, key: str) -> T:
-        """The value of the key.
+    async def get(self, key: str, within: float = LOAD_SECONDS) -> T:
+        """The value of the key, which is waited for as many seconds.
 
         Raises LoadError if it can't be loaded and no last good one is kept.
         """
-        now = time.monotonic()
+        value = self.fresh(key)
+        if value is not None:
+            return value
         entry = self._entries.get(key)
         if entry is not None:
             entry.used = True
-            if now - entry.loaded < self._ttl:
-                self._uses["fresh"].inc()
-                return entry.value
         failure = self._failures.get(key)
         # In trouble, only those who have nothing else wait for an attempt that is under way.
-        if failure and (now < failure.retry or (entry and key in self._loads)):
+        if failure and (time.monotonic() < failure.retry or (entry and key in self._loads)):
             error = failure.error
         else:
             try:
-                value = await asyncio.shield(self._start(key))
-            except LoadError as raised:
-                error = raised
+                value = await asyncio.wait_for(asyncio.shield(self._start(key)), within)
+            except (LoadError, asyncio.TimeoutError) as raised:
+                error = _load_error(raised)
                 entry = self._entries.get(key)
             else:
                 self._uses["loaded"].inc()
@@ -148,7 +148,7 @@ class Cache(Generic[T]):
             raise error from None
         finally:
             del self._loads[key]
-        LOADS.labels(self._name, "ok").inc()
+        self._counts["ok"].inc()
         self._failures.pop(key, None)
         entry = self._entries[key] = _Entry(value, began)
         if self._in_trouble:
@@ -164,7 +164,7 @@ class Cache(Generic[T]):
             self._start(key)
 
     def _failed(self, key: str, error: LoadError) -> None:
-        LOADS.labels(self._name, "failed").inc()
+        self._counts["failed"].inc()
         pause = min(max(error.retry_after, _RETRY_SECONDS), self._ttl)
         self._failures[key] = _Failure(error, time.monotonic() + pause)
         entry = self._entries.get(key)
@@ -186,7 +186,7 @@ def _load_error(error: Exception) -> LoadError:
         case LoadError():
             return error
         case asyncio.TimeoutError():
-            return LoadError(f"no answer within {LOAD_SECONDS} seconds")
+            return LoadError("no answer in time")
         case _:
             _log.error("unexpected error in a load", exc_info=error)
             return LoadError(f"unexpected {type(error).__name__}: {error}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import time
@@ -21,13 +20,15 @@ __all__ = ["Answer", "Function", "failure"]
 
 _JSON = {"content-type": "application/json"}
 _LEVELS = {
+    **dict.fromkeys(("patched", "unchanged"), logging.INFO),
     **dict.fromkeys(("ignored", "left_alone", "no_match"), logging.DEBUG),
+    **dict.fromkeys(("profile_accepted", "profile_refused"), logging.INFO),
     "unavailable": logging.DEBUG,  # the cache says it once
     **dict.fromkeys(("bad_request", "too_large", "error"), logging.WARNING),
 }
+_COUNTS = {outcome: metrics.REVIEWS.labels(outcome) for outcome in _LEVELS}
 
 _log = logging.getLogger("eci-profile")
-_count = functools.cache(metrics.REVIEWS.labels)
 
 
 class Answer(Struct, frozen=True):
@@ -91,9 +92,9 @@ class Function:
         began = time.perf_counter()
         outcome, answer, facts = await self._decide(body)
         seconds = time.perf_counter() - began
-        _count(outcome).inc()
+        _COUNTS[outcome].inc()
         metrics.SECONDS.observe(seconds)
-        level = _LEVELS.get(outcome, logging.INFO)
+        level = _LEVELS[outcome]
         if _log.isEnabledFor(level):
             milliseconds = round(seconds * 1000, 3)
             log.line(level, "review", {"outcome": outcome, **facts, "ms": milliseconds})
