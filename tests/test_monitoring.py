@@ -1,0 +1,92 @@
+"""The dashboard and the alerts, against the metrics that the function really exports."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+from server import ROOT, Server, review_of, serving
+
+MONITORING = ROOT / "k8s" / "monitoring"
+SERIES = re.compile(r"((?:eci_profile|process)_\w+)(?:\{([^}]*)\})?")
+GROUPED = re.compile(r"by \(([^)]*)\)")
+LABEL = re.compile(r'(\w+)=~?"([^"]*)"')
+
+
+def expressions() -> Iterator[tuple[str, str]]:
+    """Each expression, with the name of what it is for."""
+    dashboard = json.loads((MONITORING / "dashboard.json").read_text("utf-8"))
+    for panel in dashboard["panels"]:
+        for target in panel["targets"]:
+            yield panel["title"], target["expr"]
+    rules = yaml.safe_load((MONITORING / "rules.yaml").read_text("utf-8"))
+    for group in rules["spec"]["groups"]:
+        for rule in group["rules"]:
+            yield rule["alert"], rule["expr"]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, str]]]:
+    """The labels of every series that a server exports from its start, by name."""
+    environment = {
+        "ECI_PROFILE_PROVIDER": "file",
+        "ECI_PROFILE_FILE": str(ROOT / "k8s" / "sample" / "profile.yaml"),
+    }
+    found: dict[str, list[dict[str, str]]] = {}
+    log: Path = tmp_path_factory.mktemp("monitoring") / "server.log"
+    with serving(environment, log) as server:
+        for sample in samples(server):
+            found.setdefault(sample[0], []).append(sample[1])
+    return found
+
+
+def samples(server: Server) -> Iterator[tuple[str, dict[str, str]]]:
+    text = server.request("GET", "/metrics").body.decode()
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            yield sample.name, dict(sample.labels)
+
+
+@pytest.mark.parametrize(("title", "expression"), list(expressions()))
+def test_an_expression_speaks_of_series_that_exist_from_the_start(
+    title: str, expression: str, exported: dict[str, list[dict[str, str]]]
+) -> None:
+    series = SERIES.findall(expression)
+    assert series, title
+    for name, matchers in series:
+        assert name in exported
+        for label, values in LABEL.findall(matchers):
+            known = {labels[label] for labels in exported[name]}
+            assert set(values.split("|")) <= known
+        for label in ",".join(GROUPED.findall(expression)).replace(" ", "").split(","):
+            assert not label or all(label in labels for labels in exported[name])
+
+
+def test_every_metric_of_the_function_is_shown_or_watched(
+    exported: dict[str, list[dict[str, str]]],
+) -> None:
+    used = {name for _, expression in expressions() for name, _ in SERIES.findall(expression)}
+    for name in exported:
+        if name.startswith("eci_profile_"):
+            assert re.sub(r"_(sum|count)$", "_bucket", name) in used
+
+
+def test_labels_are_bounded_whatever_is_sent(tmp_path: Path) -> None:
+    environment = {
+        "ECI_PROFILE_PROVIDER": "file",
+        "ECI_PROFILE_FILE": str(ROOT / "k8s" / "sample" / "profile.yaml"),
+    }
+    with serving(environment, tmp_path / "server.log") as server:
+        before = len(list(samples(server)))
+        for number in range(50):
+            name = f"{number}"
+            pod = {"metadata": {"name": name, "namespace": name, "labels": {"gpu": name}}}
+            server.post(review_of(pod))
+            server.request("POST", f"/{number}", b"?")
+            server.request(f"M{number}", "/")
+        assert len(list(samples(server))) == before
