@@ -6,7 +6,7 @@ BIN := .venv/bin
 SAMPLE := k8s/sample
 
 .DEFAULT_GOAL := help
-.PHONY: help run try test fuzz bench lint format lock clean
+.PHONY: help run try test fuzz soak bench lint format lock clean
 .PHONY: install uninstall renew-certificate register test-cluster
 
 help: ## list the targets
@@ -29,6 +29,9 @@ test: .venv/test.done .venv-func/test.done ## run all tests (or ARGS="-k word");
 fuzz: .venv/test.done ## fuzz for SECONDS (600): any body gets an answer, any text a profile or problems
 	$(BIN)/python tests/fuzz.py reviews .fuzz/reviews -max_total_time=$(or $(SECONDS),600)
 	$(BIN)/python tests/fuzz.py profiles .fuzz/profiles -max_total_time=$(or $(SECONDS),600)
+
+soak: .venv/test.done ## send REVIEWS (200000) to one process; its memory and descriptors must stay flat
+	REVIEWS=$(or $(REVIEWS),200000) $(BIN)/python -m pytest tests/test_processes.py -k flat
 
 bench: .venv/bench.done ## measure speed beside the bare framework: ROUNDS (5), SECONDS (1.5), ARGS
 	PYTHONPATH=tests $(BIN)/python -m bench --rounds $(or $(ROUNDS),5) --seconds $(or $(SECONDS),1.5) $(ARGS)

@@ -1,0 +1,104 @@
+"""The processes of functions-framework's command: one that is killed, and one that lives long."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from server import Server, checked, exchange, review_of, serving
+
+CLIENTS = 8
+MEBIBYTE = 2**20
+REVIEWS = int(os.environ.get("REVIEWS", "20000"))  # `make soak` sends more
+
+FILE = {"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": "k8s/sample/profile.yaml"}
+REVIEW = review_of(
+    {"metadata": {"name": "train", "namespace": "batch", "labels": {"gpu": "a"}}, "spec": {}}
+)
+BODY = json.dumps(REVIEW).encode()
+
+
+def workers(server: Server, count: int) -> list[int]:
+    """The processes that answer, children of the one that was started, once they are so many."""
+    pid = server.process.pid
+    end = time.monotonic() + 5
+    while len(found := Path(f"/proc/{pid}/task/{pid}/children").read_text().split()) != count:
+        assert time.monotonic() < end, found
+        time.sleep(0.01)
+    return [int(child) for child in found]
+
+
+class Load:
+    """Clients that send reviews on kept connections, and connect anew when one ends."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._done = threading.Event()
+        self._threads = [threading.Thread(target=self._client) for _ in range(CLIENTS)]
+        self.answered: list[float] = []
+        self.failed: list[float] = []
+
+    def _client(self) -> None:
+        connection = self._server.connect()
+        while not self._done.is_set():
+            try:
+                reply = exchange(connection, "POST", "/mutate", BODY)
+                assert "patch" in checked(reply, REVIEW)
+                self.answered.append(time.monotonic())
+            except (OSError, http.client.HTTPException):  # noqa: PERF203
+                self.failed.append(time.monotonic())
+                connection.close()
+                connection = self._server.connect()
+        connection.close()
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        for thread in self._threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_killed_worker_takes_only_the_reviews_along_that_it_works_on(
+    count: int, log: Path
+) -> None:
+    with serving({**FILE, "WORKERS": str(count)}, log) as server:
+        before = workers(server, count)
+        with Load(server) as load:
+            time.sleep(1)
+            assert not load.failed
+            killed = time.monotonic()
+            os.kill(before[0], signal.SIGKILL)
+            time.sleep(2)
+        assert len(load.failed) <= CLIENTS
+        back = min(moment for moment in load.answered if moment > max(load.failed, default=killed))
+        assert back - killed < 1
+        assert before[0] not in workers(server, count)
+
+
+def test_descriptors_and_memory_stay_flat_over_many_reviews(log: Path) -> None:
+    with serving({**FILE, "ECI_PROFILE_LOG_LEVEL": "ERROR"}, log) as server:
+        with contextlib.closing(server.connect()) as connection:
+
+            def send(reviews: int) -> None:
+                for _ in range(reviews):
+                    assert exchange(connection, "POST", "/mutate", BODY).status == 200
+
+            send(2000)
+            files = server.metric("process_open_fds")
+            memory = server.metric("process_resident_memory_bytes")
+            send(REVIEWS)
+            assert server.metric("process_open_fds") <= files
+            assert server.metric("process_resident_memory_bytes") < memory + 2 * MEBIBYTE
+        assert server.metric("eci_profile_reviews_total", outcome="patched") == 2000 + REVIEWS
