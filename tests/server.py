@@ -79,6 +79,17 @@ class Server:
         return [json.loads(line) for line in self.log.read().decode().splitlines()]
 
 
+def serving_file(profile: Path, **settings: str) -> contextlib.AbstractContextManager[Server]:
+    """Run the server with this file for a cluster, which it looks at for every review."""
+    environment = {
+        "ECI_PROFILE_PROVIDER": "file",
+        "ECI_PROFILE_FILE": str(profile),
+        "ECI_PROFILE_TTL": "0",
+        **settings,
+    }
+    return serving(environment, profile.with_suffix(".log"))
+
+
 @contextlib.contextmanager
 def serving(
     environment: Mapping[str, str], log: Path, *options: str, entry: str = "handler/main.py"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from server import DATA, Server, checked, patched, review_of, serving
+from server import DATA, Server, checked, patched, review_of, serving_file
 
 CASES = sorted(path.name.removesuffix(".in.yaml") for path in DATA.glob("cases/*.in.yaml"))
 
@@ -24,12 +24,7 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(profile: Path) -> Iterator[Server]:
-    settings = {
-        "ECI_PROFILE_PROVIDER": "file",
-        "ECI_PROFILE_FILE": str(profile),
-        "ECI_PROFILE_TTL": "0",
-    }
-    with serving(settings, profile.with_suffix(".log")) as server:
+    with serving_file(profile) as server:
         yield server
 
 

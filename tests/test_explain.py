@@ -16,7 +16,7 @@ import pytest
 import yaml
 from apiserver import APIServer
 from cli import run
-from server import DATA, ROOT, Server, checked, clean_environment, patch_of, review_of, serving
+from server import DATA, ROOT, Server, checked, clean_environment, patch_of, review_of, serving_file
 
 from handler.explanation import explain
 from handler.matching import Matcher
@@ -37,12 +37,7 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(profile: Path) -> Iterator[Server]:
-    settings = {
-        "ECI_PROFILE_PROVIDER": "file",
-        "ECI_PROFILE_FILE": str(profile),
-        "ECI_PROFILE_TTL": "0",
-    }
-    with serving(settings, profile.with_suffix(".log")) as server:
+    with serving_file(profile) as server:
         yield server
 
 

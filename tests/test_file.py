@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from server import ROOT, Server, checked, clean_environment, command, patch_of, review_of, serving
+from server import (
+    ROOT,
+    Server,
+    checked,
+    clean_environment,
+    command,
+    patch_of,
+    review_of,
+    serving_file,
+)
 
 PROFILE = """
 kind: ConfigMap
@@ -24,13 +33,7 @@ POD = {"metadata": {"name": "web", "namespace": "team-a"}, "spec": {"containers"
 
 
 def on(profile: Path, **settings: str) -> Any:
-    environment = {
-        "ECI_PROFILE_PROVIDER": "file",
-        "ECI_PROFILE_FILE": str(profile),
-        "ECI_PROFILE_TTL": "0.1",
-        **settings,
-    }
-    return serving(environment, profile.with_suffix(".log"))
+    return serving_file(profile, **{"ECI_PROFILE_TTL": "0.1", **settings})
 
 
 def placed(server: Server, namespace: str = "team-a") -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from server import DATA, ROOT, Server, clean_environment, serving
+from server import DATA, ROOT, Server, clean_environment, serving, serving_file
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe_api = pytest.importorskip("axe_playwright_python.sync_playwright")
@@ -34,13 +34,7 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(profile: Path) -> Iterator[Server]:
-    settings = {
-        "ECI_PROFILE_PROVIDER": "file",
-        "ECI_PROFILE_FILE": str(profile),
-        "ECI_PROFILE_TTL": "0",
-        "ECI_PROFILE_PAGE": "1",
-    }
-    with serving(settings, profile.with_suffix(".log")) as server:
+    with serving_file(profile, ECI_PROFILE_PAGE="1") as server:
         yield server
 
 
