@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from .cache import LoadError
 from .log import listed
 from .matching import Matcher
-from .metrics import PROFILE_CHANGED, PROFILE_SELECTORS, PROFILE_VALID
+from .metrics import PROFILE_CHANGED, PROFILE_SELECTORS, PROFILE_VALID, PROFILE_VERSION
 from .profile import ProfileError, parse
 from .sources import ConfigMap, NotFoundError, Source, SourceError
 
@@ -50,6 +50,8 @@ class ProfileLoader:
             config_map = _ABSENT
         except SourceError as error:
             raise LoadError(str(error), retry_after=error.retry_after) from None
+        version = config_map.resource_version
+        PROFILE_VERSION.set(int(version) if version.isdecimal() else 0)
         if self._state is None or _content(self._state.config_map) != _content(config_map):
             self._state = self._changed(config_map)
         return self._state

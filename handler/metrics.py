@@ -18,6 +18,7 @@ __all__ = [
     "PROFILE_CHANGED",
     "PROFILE_SELECTORS",
     "PROFILE_VALID",
+    "PROFILE_VERSION",
     "REVIEWS",
     "SECONDS",
     "USES",
@@ -74,6 +75,11 @@ PROFILE_SELECTORS = Gauge(
 PROFILE_CHANGED = Gauge(
     "eci_profile_profile_changed_timestamp_seconds",
     "When the profile in force was first seen, as Unix time.",
+    registry=_REGISTRY,
+)
+PROFILE_VERSION = Gauge(
+    "eci_profile_profile_resource_version",
+    "The resourceVersion of the ConfigMap as it was last read, 0 where there is none.",
     registry=_REGISTRY,
 )
 

@@ -6,12 +6,14 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import signal
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from hosts import container
 from server import Server, checked, exchange, review_of, serving
 
 CLIENTS = 8
@@ -85,6 +87,50 @@ def test_a_killed_worker_takes_only_the_reviews_along_that_it_works_on(
         back = min(moment for moment in load.answered if moment > max(load.failed, default=killed))
         assert back - killed < 1
         assert before[0] not in workers(server, count)
+
+
+def test_replicas_restarted_in_turn_lose_no_review(tmp_path: Path) -> None:
+    """As a Deployment does it: one that isn't ready gets no new connections, and then ends."""
+    failures: list[BaseException] = []
+    answered: list[Server] = []
+    done = threading.Event()
+    with contextlib.ExitStack() as stack:
+
+        def start(name: str) -> Server:
+            settings = {**FILE, "ECI_PROFILE_DRAIN": "1.5"}
+            return stack.enter_context(container(settings, tmp_path / f"{name}.log"))
+
+        service = [start("old-0"), start("old-1")]
+
+        def client() -> None:
+            try:
+                while not done.is_set():
+                    server = random.choice(service)  # noqa: S311
+                    with contextlib.closing(server.connect()) as connection:
+                        for _ in range(50):
+                            reply = exchange(connection, "POST", "/mutate", BODY)
+                            assert "patch" in checked(reply, REVIEW)
+                            answered.append(server)
+                            if reply.headers.get("connection") == "close":
+                                break
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=client) for _ in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        for index in range(2):
+            old, new = service[index], start(f"new-{index}")
+            old.process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)  # until the cluster has noticed
+            service[index] = new
+            assert old.process.wait(15) == 0
+        time.sleep(0.5)
+        done.set()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        assert min(answered.count(server) for server in service) > 50
 
 
 def test_descriptors_and_memory_stay_flat_over_many_reviews(log: Path) -> None:
