@@ -22,6 +22,8 @@ def test_func_yaml_is_valid_by_knatives_schema() -> None:
     jsonschema.validate(document, schema, jsonschema.Draft4Validator)
     assert document["specVersion"] == "0.36.0"
     assert document["deploy"]["options"]["scale"]["min"] == 1
+    service = yaml.safe_load((ROOT / "k8s/knative/function/service.yaml").read_text())["metadata"]
+    assert (document["name"], document["namespace"]) == (service["name"], service["namespace"])
 
 
 def test_funcs_scaffolding_can_install_the_function(tmp_path: Path) -> None:
