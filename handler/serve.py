@@ -33,12 +33,12 @@ _log = logging.getLogger("eci-profile")
 
 def main() -> None:
     """Serve until SIGTERM. Ends with one sentence if a setting is wrong or a file can't be used."""
-    served = function()
     try:
         settings = ServerSettings.read(os.environ)
         tls = ServerTLS(settings.tls_dir, settings.tls_client_ca) if settings.tls_dir else None
     except (SettingsError, TLSError) as error:
         raise SystemExit(f"eci-profile: {error}") from None
+    served = function()
     port = settings.port or (8443 if tls else 8080)
     try:
         listener = _listen(port)

@@ -23,6 +23,10 @@ from handler.sources import SourceError
 
 REGISTRATION = Path(__file__).parent / "base" / "mutating-webhook-configuration.yaml"
 _LONGEST_LABEL = 63  # of a DNS name, which a webhook's name has to be
+_UNTRUSTED = (
+    "warning: without a caBundle kube-apiserver trusts no certificate of the function, and calls"
+    " fail; give it by ARGS='--ca-bundle ...', as k8s/README.md shows"
+)
 
 
 def narrowed(wide: dict[str, Any], profile: Profile, ca_bundle: str = "") -> dict[str, Any]:
@@ -75,6 +79,14 @@ def _registration(text: str) -> dict[str, Any]:
     raise ValueError("there is no MutatingWebhookConfiguration in the registration")
 
 
+def _trusts(registration: dict[str, Any]) -> bool:
+    """Whether the certificate can be verified: that of a URL by the API server's own CAs."""
+    if "cert-manager.io/inject-ca-from" in registration["metadata"].get("annotations", {}):
+        return True
+    called = [webhook["clientConfig"] for webhook in registration["webhooks"]]
+    return all("url" in each or each.get("caBundle") for each in called)
+
+
 def main() -> str | None:
     """Return what is wrong, if anything is."""
     arguments = argparse.ArgumentParser(description=__doc__)
@@ -90,10 +102,10 @@ def main() -> str | None:
         profile = parse(source.config_map(settings.namespace, settings.name).data)
         given = options.registration
         text = sys.stdin.read() if given == "-" else Path(given).read_text("utf-8")
-        wide = _registration(text)
-        yaml.safe_dump(
-            narrowed(wide, profile, options.ca_bundle), sys.stdout, sort_keys=False, width=100
-        )
+        found = narrowed(_registration(text), profile, options.ca_bundle)
+        yaml.safe_dump(found, sys.stdout, sort_keys=False, width=100)
+        if not _trusts(found):
+            print(_UNTRUSTED, file=sys.stderr)  # noqa: T201
     except ProfileError as error:
         return f"{options.profile} is not a valid profile:\n{error}"
     except (SettingsError, SourceError, OSError, ValueError) as error:

@@ -87,13 +87,13 @@ def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield from paths(child, (*at, index))
 
 
+# The server is the same for all examples, and a busy machine is no finding.
+IGNORED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 RECORDED = [json.loads(path.read_text()) for path in sorted(DATA.glob("reviews/*.json"))]
 PLACES = [(index, path) for index, review in enumerate(RECORDED) for path in paths(review) if path]
 
 
-@settings(
-    max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=2000, deadline=None, suppress_health_check=IGNORED)
 @given(st.sampled_from(PLACES), json_values, st.booleans())
 def test_a_wrong_value_in_any_field_gets_an_answer(
     server: Server, place: tuple[int, tuple[Any, ...]], value: Any, remove: bool
@@ -115,9 +115,7 @@ def test_a_wrong_value_in_any_field_gets_an_answer(
         assert reply.json["message"]
 
 
-@settings(
-    max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=1000, deadline=None, suppress_health_check=IGNORED)
 @given(st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_body_that_is_no_review_is_400(server: Server, body: bytes) -> None:
     assert server.request("POST", "/", body).status == 400
@@ -134,12 +132,13 @@ def good_with(field: str) -> bytes:
         ('"x": ' + "[" * 150 + "]" * 150, 200),
         ('"x": ' + "[" * 100_000 + "]" * 100_000, 400),
         ('"x": ' + '{"a":' * 100_000 + "1" + "}" * 100_000, 400),
-        ('"x": ' + "9" * 100_000, 400),
+        ('"x": ' + "9" * 100_000, 200),
         ('"x": -1e999999', 200),
-        ('"x": NaN', 200),
+        ('"x": NaN', 400),
         ('"x": "\\ud800"', 400),
         ('"x": "\\ud83d\\ude00"', 200),
-        ('"spec": 5', 200),  # given twice: the last one counts, as for the API server
+        ('"spec": 5', 400),  # given twice, and each must be of the right form
+        ('"spec": {"nodeName": "x"}', 200),  # given twice: the last one counts
         ('"x": 01', 400),
         ('"x": "\t"', 400),
     ],

@@ -76,6 +76,19 @@ def test_every_metric_of_the_function_is_shown_or_watched(
             assert re.sub(r"_(sum|count)$", "_bucket", name) in used
 
 
+def test_the_pod_monitor_finds_the_deployments_pods_and_port() -> None:
+    monitor = yaml.safe_load((MONITORING / "podmonitor.yaml").read_text("utf-8"))["spec"]
+    path = ROOT / "k8s" / "deployment" / "deployment.yaml"
+    deployment = yaml.safe_load(path.read_text("utf-8"))
+    template = deployment["spec"]["template"]
+    assert monitor["namespaceSelector"]["matchNames"] == [deployment["metadata"]["namespace"]]
+    assert monitor["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    (endpoint,) = monitor["podMetricsEndpoints"]
+    (container,) = template["spec"]["containers"]
+    assert endpoint["port"] in [port["name"] for port in container["ports"]]
+    assert (endpoint["scheme"], endpoint["path"]) == ("https", "/metrics")
+
+
 def test_labels_are_bounded_whatever_is_sent(tmp_path: Path) -> None:
     environment = {
         "ECI_PROFILE_PROVIDER": "file",
