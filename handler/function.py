@@ -6,15 +6,17 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
 from . import log, metrics
 from .admission import Admission
 from .cache import LoadError
-from .page import Page
 from .review import BadReviewError
+
+if TYPE_CHECKING:
+    from .page import Page
 
 __all__ = ["Answer", "Function", "failure"]
 

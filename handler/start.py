@@ -10,7 +10,6 @@ from .admission import NAMESPACE_THREADS, Admission
 from .cache import LoadError
 from .filesource import FileSource
 from .function import Function
-from .page import Page
 from .settings import Settings, SettingsError
 from .sources import Source, SourceError
 
@@ -32,7 +31,11 @@ def function() -> Function:
             admission.preload()
     except (SettingsError, SourceError, LoadError) as error:
         raise SystemExit(f"eci-profile: {error}") from None
-    page = Page(admission, settings.namespace, settings.name) if settings.page else None
+    if not settings.page:
+        return Function(admission, settings.max_body)
+    from .page import Page  # as below: only for those who want it
+
+    page = Page(admission, settings.namespace, settings.name)
     return Function(admission, settings.max_body, page)
 
 
