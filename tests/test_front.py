@@ -237,7 +237,7 @@ def test_a_renewed_certificate_is_shown_and_no_request_fails(function: Server, t
                 try:
                     status, _ = send(connection, body)
                 # What Go's client does when a kept connection was closed before an answer.
-                except (http.client.RemoteDisconnected, ConnectionError):
+                except (http.client.RemoteDisconnected, ConnectionError, ssl.SSLEOFError):
                     connection.close()
                     connection = running.connect()
                     status, _ = send(connection, body)
