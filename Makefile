@@ -6,7 +6,7 @@ BIN := .venv/bin
 SAMPLE := k8s/sample
 
 .DEFAULT_GOAL := help
-.PHONY: help run try test fuzz soak bench lint format lock clean
+.PHONY: help run try test fuzz soak bench audit lint format lock clean
 .PHONY: install uninstall renew-certificate register test-cluster
 
 help: ## list the targets
@@ -35,6 +35,11 @@ soak: .venv/test.done ## send REVIEWS (200000) to one process; its memory and de
 
 bench: .venv/bench.done ## measure speed beside the bare framework: ROUNDS (5), SECONDS (1.5), ARGS
 	PYTHONPATH=tests $(BIN)/python -m bench --rounds $(or $(ROUNDS),5) --seconds $(or $(SECONDS),1.5) $(ARGS)
+
+audit: .venv/bin/python ## look the pinned packages up among known weaknesses
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/pip install --quiet --disable-pip-version-check pip-audit
+	.venv-audit/bin/pip-audit --requirement requirements.txt
 
 lint: .venv/test.done ## check style (ruff) and types (mypy)
 	$(BIN)/ruff check
@@ -71,7 +76,7 @@ test-cluster: ## install into the empty cluster of KUBECONFIG, try it with dry r
 	@k8s/test-cluster.sh
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-func build *.egg-info bench-results .coverage* .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-audit .venv-func build *.egg-info bench-results .coverage* .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find handler tests -name __pycache__ -prune -exec rm -rf {} +
 
 LOCK := pip compile --quiet --upgrade --universal --python-version 3.10 --no-annotate \
