@@ -7,6 +7,13 @@ from pathlib import Path
 
 import pytest
 from apiserver import APIServer
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no finding.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 
 @pytest.fixture
