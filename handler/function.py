@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
-from . import log, metrics
+from . import metrics
 from .admission import Admission
 from .cache import LoadError
+from .records import Records
 from .review import BadReviewError
 
 if TYPE_CHECKING:
@@ -21,14 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Function", "failure"]
 
 _JSON = {"content-type": "application/json"}
-_LEVELS = {
-    **dict.fromkeys(("patched", "unchanged"), logging.INFO),
-    **dict.fromkeys(("ignored", "left_alone", "no_match"), logging.DEBUG),
-    **dict.fromkeys(("profile_accepted", "profile_refused"), logging.INFO),
-    "unavailable": logging.DEBUG,  # the cache says it once
-    **dict.fromkeys(("bad_request", "too_large", "error"), logging.WARNING),
-}
-_COUNTS = {outcome: metrics.REVIEWS.labels(outcome) for outcome in _LEVELS}
 
 _log = logging.getLogger("eci-profile")
 
@@ -52,6 +45,7 @@ class Function:
         self.stopping = False
         self._admission = admission
         self._page = page
+        self._records = Records()
         self._get: Mapping[str, Callable[[], Awaitable[Answer]]] = {
             "/healthz": _alive,
             "/health/liveness": _alive,
@@ -59,7 +53,7 @@ class Function:
             "/readyz": self._ready,
             "/health/readiness": self._ready,
             "/_/ready": self._ready,
-            "/metrics": _metrics,
+            "/metrics": self._metrics,
         }
         if page:
             html, headers = page.html, page.headers
@@ -72,7 +66,9 @@ class Function:
     async def answer(self, method: str, path: str, body: bytes | None = b"") -> Answer:
         """Answer a request. A body of None stands for one that is longer than it may be."""
         if method == "POST":
-            if self._page and path == "/explain" and body is not None:
+            if body is None:
+                return self._too_large()
+            if self._page and path == "/explain":
                 return await self._of_page(self._page.explain(body))
             return await self._review(body)
         answer = self._get.get(path)
@@ -90,33 +86,22 @@ class Function:
         """Be ready no longer, so that requests go elsewhere; those that come are answered."""
         self.stopping = True
 
-    async def _review(self, body: bytes | None) -> Answer:
+    async def _review(self, body: bytes) -> Answer:
         began = time.perf_counter()
-        outcome, answer, facts = await self._decide(body)
-        seconds = time.perf_counter() - began
-        _COUNTS[outcome].inc()
-        metrics.SECONDS.observe(seconds)
-        level = _LEVELS[outcome]
-        if _log.isEnabledFor(level):
-            milliseconds = round(seconds * 1000, 3)
-            log.line(level, "review", {"outcome": outcome, **facts, "ms": milliseconds})
+        try:
+            decision = await self._admission.decide(body)
+        except Exception as error:
+            outcome, answer, facts = _undecided(error)
+        else:
+            outcome, facts = decision.outcome, decision.facts
+            answer = Answer(200, decision.body, _JSON)
+        self._records.add(outcome, time.perf_counter() - began, facts)
         return answer
 
-    async def _decide(self, body: bytes | None) -> tuple[str, Answer, Mapping[str, Any]]:
-        try:
-            if body is None:
-                text = f"the body is longer than {self.max_body} bytes (ECI_PROFILE_MAX_BODY)"
-                return "too_large", failure(413, "RequestEntityTooLarge", text), {}
-            decision = await self._admission.decide(body)
-        except BadReviewError as error:
-            reason = str(error)
-            return "bad_request", failure(400, "BadRequest", reason), {"reason": reason}
-        except LoadError as error:
-            reason = str(error)
-            return "unavailable", failure(503, "ServiceUnavailable", reason), {"reason": reason}
-        except Exception as error:
-            return "error", _unexpected(error), {}
-        return decision.outcome, Answer(200, decision.body), decision.facts
+    def _too_large(self) -> Answer:
+        self._records.add("too_large", 0.0, {})
+        text = f"the body is longer than {self.max_body} bytes (ECI_PROFILE_MAX_BODY)"
+        return failure(413, "RequestEntityTooLarge", text)
 
     async def _of_page(self, found: Awaitable[Mapping[str, Any]]) -> Answer:
         try:
@@ -140,6 +125,10 @@ class Function:
         selectors = len(state.matcher.profile.selectors)
         return _json(200, {"status": "ready", "selectors": selectors})
 
+    async def _metrics(self) -> Answer:
+        self._records.write()
+        return Answer(200, metrics.exposition(), {"content-type": metrics.CONTENT_TYPE})
+
 
 async def _given(answer: Answer) -> Answer:
     return answer
@@ -149,8 +138,15 @@ async def _alive() -> Answer:
     return _json(200, {"status": "alive"})
 
 
-async def _metrics() -> Answer:
-    return Answer(200, metrics.exposition(), {"content-type": metrics.CONTENT_TYPE})
+def _undecided(error: Exception) -> tuple[str, Answer, Mapping[str, Any]]:
+    reason = str(error)
+    match error:
+        case BadReviewError():
+            return "bad_request", failure(400, "BadRequest", reason), {"reason": reason}
+        case LoadError():
+            return "unavailable", failure(503, "ServiceUnavailable", reason), {"reason": reason}
+        case _:
+            return "error", _unexpected(error), {}
 
 
 def _unexpected(error: Exception) -> Answer:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 import msgspec
 
-__all__ = ["line", "listed", "set_up"]
+__all__ = ["LOGGER", "Line", "listed", "set_up", "write"]
+
+LOGGER = logging.getLogger("eci-profile")
+
+Line = dict[str, Any]
+"""What a line says: timestamp, level, message, and what else there is."""
 
 _LISTED = 20
 _handler = logging.StreamHandler()
@@ -22,42 +27,35 @@ class _JSONFormatter(logging.Formatter):
     """A record's time (UTC), level and message, what else it was given, and its exception."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields: dict[str, Any] = {
+        line: Line = {
             "timestamp": datetime.fromtimestamp(record.created, timezone.utc),
             "level": record.levelname,
             "message": record.getMessage(),
         }
         more = vars(record).items()
-        fields.update({name: value for name, value in more if name not in _OF_EACH_RECORD})
+        line.update({name: value for name, value in more if name not in _OF_EACH_RECORD})
         if record.exc_info:
-            fields["exc_info"] = self.formatException(record.exc_info)
-        return _encode(fields)
+            line["exc_info"] = self.formatException(record.exc_info)
+        return _encode(line)
 
 
 def set_up(level: str) -> None:
     """Send the function's log lines to standard error, from this level on."""
     _handler.setFormatter(_JSONFormatter())
     _handler.setStream(sys.stderr)
-    logger = logging.getLogger("eci-profile")
-    logger.handlers = [_handler]
-    logger.propagate = False
-    logger.setLevel(level)
+    LOGGER.handlers = [_handler]
+    LOGGER.propagate = False
+    LOGGER.setLevel(level)
 
 
-def line(level: int, message: str, facts: Mapping[str, Any]) -> None:
-    """Write a line as ``logger.log`` does with ``extra``, at a third of the cost.
-
-    For lines that each review writes; the caller asks ``logger.isEnabledFor`` first.
-    """
-    fields = {
-        "timestamp": datetime.now(timezone.utc),
-        "level": logging.getLevelName(level),
-        "message": message,
-        **facts,
-    }
+def write(lines: Sequence[Line]) -> None:
+    """Write lines as the logger does, all together at a fraction of the cost."""
+    if not lines:
+        return
+    text = "".join([f"{_encode(line)}\n" for line in lines])
     _handler.acquire()
     try:
-        _handler.stream.write(_encode(fields) + "\n")
+        _handler.stream.write(text)
         _handler.stream.flush()
     except (OSError, ValueError):  # nobody reads standard error any more
         pass
@@ -71,10 +69,10 @@ def listed(names: Sequence[str]) -> str:
     return f"{len(names)}: {', '.join(names[:_LISTED])}{more}" if names else "0"
 
 
-def _encode(fields: Mapping[str, Any]) -> str:
-    """The fields as JSON in ASCII, so that every reader sees the same lines."""
+def _encode(line: Line) -> str:
+    """The line as JSON in ASCII, so that every reader sees the same."""
     try:
-        text = msgspec.json.encode(fields).decode()
+        text = msgspec.json.encode(line).decode()
     except (TypeError, ValueError):  # some other class, or half a surrogate pair
         text = ""
-    return text if text and text.isascii() else json.dumps(fields, default=str)
+    return text if text and text.isascii() else json.dumps(line, default=str)

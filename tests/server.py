@@ -13,7 +13,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -75,8 +75,18 @@ class Server:
 
     def log_lines(self) -> list[dict[str, Any]]:
         """What the process has written to standard error, each line a JSON object."""
+        with contextlib.suppress(OSError):  # it may have ended
+            self.request("GET", "/metrics")  # which has it write what it still keeps
         self.log.seek(0)
         return [json.loads(line) for line in self.log.read().decode().splitlines()]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Return once the condition holds; fail if it doesn't within the time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.02)
 
 
 def serving_file(profile: Path, **settings: str) -> contextlib.AbstractContextManager[Server]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from apiserver import APIServer
-from server import Reply, Server, checked, patch_of, review_of, serving
+from server import Reply, Server, checked, patch_of, review_of, serving, wait_until
 
 PROFILE = "/api/v1/namespaces/kube-system/configmaps/eci-profile"
 NAMESPACE = "/api/v1/namespaces/team-a"
@@ -57,13 +56,6 @@ def placed(server: Server, pod: dict[str, Any], **request: Any) -> bool:
 
 def send(server: Server, pod: dict[str, Any], **request: Any) -> Reply:
     return server.post(review_of(pod, **request))
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.02)
 
 
 def test_a_profile_that_is_found_is_in_force(api: APIServer, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from manifests import K8S, built, needs_kubectl, only
-from server import DATA, ROOT, Server, clean_environment, free_port, serving
+from server import DATA, ROOT, Server, clean_environment, free_port, serving, wait_until
 
 NAME = "eci-profile.eci-profile.svc"
 FRONT = K8S / "front"
@@ -179,13 +179,6 @@ def _answers(running: Front, path: str = "/front/healthz") -> bool:
             return connection.getresponse().status == 200
     except OSError:
         return False
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.05)
 
 
 @pytest.fixture

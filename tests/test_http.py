@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from server import DATA, Reply, Server, checked, review_of, serving
+from server import DATA, Reply, Server, checked, review_of, serving, wait_until
 
 POD = {
     "metadata": {"name": "web", "namespace": "team-a", "labels": {"eci": "true"}},
@@ -224,6 +224,19 @@ def test_each_review_is_a_log_line_that_names_it(server: Server) -> None:
     }
     server.log.seek(0)
     assert b"hunter2" not in server.log.read()
+
+
+def test_a_review_is_logged_at_once_though_nothing_follows(server: Server) -> None:
+    uid = "7d1a4a5e-logged-at-once"
+    review = review_of({"metadata": {"name": "x", "labels": {"eci": "true"}}})
+    review["request"]["uid"] = uid
+    server.post(review)
+
+    def logged() -> bool:
+        server.log.seek(0)
+        return uid.encode() in server.log.read()
+
+    wait_until(logged)
 
 
 def test_no_name_can_forge_a_log_line(server: Server) -> None:
