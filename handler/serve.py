@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from .asgi import respond, response
+from .asgi import Reply, respond
 from .function import Function, failure
 from .settings import ServerSettings, SettingsError
 from .start import function
@@ -109,7 +109,7 @@ class _Application:
             and request.method == "POST"
             and not request.state.client_certificate
         ):
-            reply = response(failure(403, "Forbidden", "reviews need a client certificate"))
+            reply = Reply(failure(403, "Forbidden", "reviews need a client certificate"))
         else:
             reply = await respond(self._function, request)
         if self._function.stopping:
