@@ -66,22 +66,48 @@ class Admission:
         Raises BadReviewError if it is none, and LoadError if what it takes can't be known.
         """
         review = read(body)
-        if review.pod is not None:
-            return await self._pod(review, review.pod)
-        request = review.request
-        if (
-            request.concerns("configmaps", "CREATE", "UPDATE")
-            and (request.namespace, request.name) == self._profile_is
-        ):
-            return await self._profile_edit(review, body)
-        return Decision("ignored", write(review, Response()), _facts(request))
+        request, pod = review.request, review.pod
+        if pod is None:
+            return await self._of_no_pod(review, body)
+        facts = _facts(request, pod)
+        if reason := left_alone(pod):
+            return Decision("left_alone", write(review, Response()), {**facts, "reason": reason})
+        state, left = self._profile.fresh(self._key), LOAD_SECONDS
+        if state is None or state.errors:
+            began = time.monotonic()
+            state = await self.state(dry_run=bool(request.dry_run))
+            left -= time.monotonic() - began
+        if state.matcher is None:
+            raise LoadError(f"the profile is invalid: {state.errors.splitlines()[0]}")
+        labels = (pod.metadata and pod.metadata.labels) or {}
+        selectors = state.matcher.match_by_pod(labels)
+        if selectors is None:
+            namespace = request.namespace or ""
+            namespace_labels = self._namespaces.fresh(namespace)
+            if namespace_labels is None:
+                namespace_labels = await self._namespaces.get(namespace, left)
+            selectors = state.matcher.match(labels, namespace_labels)
+        if not selectors:
+            return Decision("no_match", write(review, Response()), facts)
+        mutation = mutate(pod, selectors, state.matcher.profile.virtual_node)
+        names = ",".join(mutation.selectors)
+        facts["selectors"] = names
+        facts["placement"] = "refused" if mutation.refused else mutation.placement
+        facts["warnings"] = len(mutation.warnings)
+        response = Response(
+            operations=mutation.operations,
+            warnings=mutation.warnings,
+            audit_annotations={"selectors": names, "placement": mutation.placement or ""},
+        )
+        outcome = "patched" if mutation.operations else "unchanged"
+        return Decision(outcome, write(review, response), facts)
 
     async def state(self, *, dry_run: bool = False) -> State:
         """The state of the profile; a bad one is reported, unless nothing may change outside.
 
         Raises LoadError if it was never read.
         """
-        state = self._profile.fresh(self._key) or await self._profile.get(self._key)
+        state = await self._profile.get(self._key)
         if state.errors and not state.reported and not dry_run:
             state.reported = True
             report = asyncio.get_running_loop().run_in_executor(None, self._loader.report, state)
@@ -89,44 +115,14 @@ class Admission:
             report.add_done_callback(self._reports.discard)
         return state
 
-    async def _pod(self, review: Review, pod: Pod) -> Decision:
+    async def _of_no_pod(self, review: Review, body: bytes) -> Decision:
         request = review.request
-        facts = _facts(request, pod)
-        if reason := left_alone(pod):
-            return Decision("left_alone", write(review, Response()), {**facts, "reason": reason})
-        began = time.monotonic()
-        state = await self.state(dry_run=bool(request.dry_run))
-        if state.matcher is None:
-            raise LoadError(f"the profile is invalid: {state.errors.splitlines()[0]}")
-        labels = (pod.metadata and pod.metadata.labels) or {}
-        namespace_labels: Mapping[str, str] = {}
-        if state.matcher.needs_namespace(labels):
-            namespace = request.namespace or ""
-            fresh = self._namespaces.fresh(namespace)
-            if fresh is None:
-                left = began + LOAD_SECONDS - time.monotonic()
-                fresh = await self._namespaces.get(namespace, left)
-            namespace_labels = fresh
-        selectors = state.matcher.match(labels, namespace_labels)
-        if not selectors:
-            return Decision("no_match", write(review, Response()), facts)
-        mutation = mutate(pod, selectors, state.matcher.profile.virtual_node)
-        names = ",".join(mutation.selectors)
-        response = Response(
-            operations=mutation.operations,
-            warnings=mutation.warnings,
-            audit_annotations={"selectors": names, "placement": mutation.placement or ""},
-        )
-        return Decision(
-            "patched" if mutation.operations else "unchanged",
-            write(review, response),
-            {
-                **facts,
-                "selectors": names,
-                "placement": "refused" if mutation.refused else mutation.placement,
-                "warnings": len(mutation.warnings),
-            },
-        )
+        if (
+            request.concerns("configmaps", "CREATE", "UPDATE")
+            and (request.namespace, request.name) == self._profile_is
+        ):
+            return await self._profile_edit(review, body)
+        return Decision("ignored", write(review, Response()), _facts(request))
 
     async def _profile_edit(self, review: Review, body: bytes) -> Decision:
         facts = _facts(review.request)

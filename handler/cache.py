@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -77,7 +78,10 @@ class Cache(Generic[T]):
         self._name = name
         self._load = load
         self._ttl = ttl
-        self._entries: TTLCache[str, _Entry[T]] = TTLCache(size, keep, timer=time.monotonic)
+        # What is kept for ever needs no clock.
+        self._entries: MutableMapping[str, _Entry[T]] = (
+            {} if keep == math.inf else TTLCache(size, keep, timer=time.monotonic)
+        )
         self._failures: LRUCache[str, _Failure] = LRUCache(size)
         self._loads: dict[str, asyncio.Task[T]] = {}
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)

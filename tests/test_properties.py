@@ -225,9 +225,10 @@ def test_the_index_finds_what_the_plain_definition_finds(
             )
         ]
 
-    assert matcher.match(pod_labels, namespace_labels) == matching(pod_labels, namespace_labels)
+    expected = matching(pod_labels, namespace_labels)
+    assert matcher.match(pod_labels, namespace_labels) == expected
     needed = any(
         selector.namespace and all(r.matches(pod_labels) for r in selector.object or ())
         for selector in profile.selectors
     )
-    assert matcher.needs_namespace(pod_labels) == needed
+    assert matcher.match_by_pod(pod_labels) == (None if needed else expected)
