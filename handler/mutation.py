@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 from jsonpointer import escape
-from msgspec import Struct, field
+from msgspec import Struct, field, to_builtins
 
 from .pod import Metadata, NodeAffinity, Pod, Spec
 from .profile import Selector, VirtualNode
-from .scheduling import Toleration, excluded
+from .scheduling import excluded
 from .schema import MAX_ANNOTATION_BYTES, Policy
 
 __all__ = ["OPT_OUT", "Mutation", "left_alone", "mutate"]
@@ -22,6 +23,8 @@ OPT_OUT = ("alibabacloud.com/eci", "false")
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 
 _LONGEST_VALUE = 40  # in a warning
+
+_escape = lru_cache(1024)(escape)
 
 Operation = dict[str, Any]
 
@@ -49,10 +52,9 @@ def left_alone(pod: Pod) -> str | None:
     if MIRROR_ANNOTATION in (metadata.annotations or ()):
         return "mirror"
     # A DaemonSet's pod has its node already: a nodeSelector would leave it Pending for ever.
-    if any(
-        owner.controller and owner.kind == "DaemonSet" for owner in metadata.owner_references or ()
-    ):
-        return "daemonset"
+    for owner in metadata.owner_references or ():
+        if owner.controller and owner.kind == "DaemonSet":
+            return "daemonset"
     key, value = OPT_OUT
     if (metadata.labels or {}).get(key) == value:
         return "opt-out"
@@ -64,20 +66,11 @@ def mutate(pod: Pod, selectors: Sequence[Selector], node: VirtualNode) -> Mutati
     if not selectors:
         return Mutation([], [])
     metadata, spec = pod.metadata or Metadata(), pod.spec or Spec()
+    own_annotations, own_labels = metadata.annotations or {}, metadata.labels or {}
     warnings: list[str] = []
-    annotations, annotations_from = _effect(
-        "annotation",
-        metadata.annotations or {},
-        [(selector.name, selector.annotations) for selector in selectors],
-        warnings,
-    )
-    labels, labels_from = _effect(
-        "label",
-        metadata.labels or {},
-        [(selector.name, selector.labels) for selector in selectors],
-        warnings,
-    )
-    for key in _too_much(annotations, metadata.annotations or {}, warnings):
+    annotations, annotations_from = _effect("annotation", own_annotations, selectors, warnings)
+    labels, labels_from = _effect("label", own_labels, selectors, warnings)
+    for key in _too_much(annotations, own_annotations, warnings):
         del annotations[key], annotations_from[key]
     operations = [
         *_add_entries("/metadata/annotations", metadata.annotations, annotations),
@@ -97,7 +90,7 @@ def mutate(pod: Pod, selectors: Sequence[Selector], node: VirtualNode) -> Mutati
     return Mutation(
         operations,
         warnings,
-        tuple(selector.name for selector in selectors),
+        tuple([selector.name for selector in selectors]),
         first.policy,
         refusal is not None,
         annotations_from,
@@ -106,9 +99,9 @@ def mutate(pod: Pod, selectors: Sequence[Selector], node: VirtualNode) -> Mutati
 
 
 def _effect(
-    kind: str,
+    kind: Literal["annotation", "label"],
     own: Mapping[str, str],
-    effects: Iterable[tuple[str, Mapping[str, str]]],
+    selectors: Sequence[Selector],
     warnings: list[str],
 ) -> tuple[dict[str, str], dict[str, str]]:
     """The entries to add, and by whose effect.
@@ -117,9 +110,13 @@ def _effect(
     """
     added: dict[str, str] = {}
     winners: dict[str, str] = {}
-    for name, entries in effects:
+    for selector in selectors:
+        name = selector.name
+        entries = selector.annotations if kind == "annotation" else selector.labels
         for key, value in entries.items():
-            kept = own.get(key, added.get(key))
+            kept = own.get(key)
+            if kept is None:
+                kept = added.get(key)
             if kept is None:
                 added[key] = value
                 winners[key] = name
@@ -132,12 +129,16 @@ def _effect(
                 warnings.append(
                     f"{kind} {key}: {keeper}, selector {_show(name)} would set {_show(value)}"
                 )
-    return dict(sorted(added.items())), winners
+    if len(selectors) > 1:  # the entries of one are in order
+        added = dict(sorted(added.items()))
+    return added, winners
 
 
 def _too_much(added: Mapping[str, str], own: Mapping[str, str], warnings: list[str]) -> list[str]:
     """The annotations to leave out, since for their size the API server would refuse the pod."""
     left_out: list[str] = []
+    if not added:
+        return left_out
     characters = sum(map(len, chain(own, own.values(), added, added.values())))
     if 4 * characters <= MAX_ANNOTATION_BYTES:  # in UTF-8, each takes at most 4
         return left_out
@@ -167,30 +168,27 @@ def _refusal(spec: Spec, node: VirtualNode) -> str | None:
                 f"the pod's nodeSelector has {key} {_show(own[key])}"
                 f" where the virtual node has {_show(value)}"
             )
-    affinity = (spec.affinity and spec.affinity.node_affinity) or NodeAffinity()
-    required = affinity.required_during_scheduling_ignored_during_execution
+    affinity = spec.affinity and spec.affinity.node_affinity
+    required = affinity and affinity.required_during_scheduling_ignored_during_execution
     if required and excluded(required.node_selector_terms or (), node.node_selector):
         return "the pod's required node affinity excludes it"
     return None
 
 
 def _place(spec: Spec, policy: Policy, node: VirtualNode) -> list[Operation]:
-    operations: list[Operation] = []
     if policy == "normalNodeOnly":
-        return operations
+        return []
+    operations: list[Operation] = []
     if policy == "virtualNodeOnly":
         own = spec.node_selector or {}
         missing = {key: value for key, value in node.node_selector.items() if key not in own}
         operations += _add_entries("/spec/nodeSelector", spec.node_selector, missing)
-    operations += _add_items(
-        "/spec/tolerations",
-        spec.tolerations,
-        [
-            _written(toleration)
-            for toleration in node.tolerations
-            if not any(own.covers(toleration) for own in spec.tolerations or ())
-        ],
-    )
+    lacking = [
+        to_builtins(toleration)
+        for toleration in node.tolerations
+        if not any(own.covers(toleration) for own in spec.tolerations or ())
+    ]
+    operations += _add_items("/spec/tolerations", spec.tolerations, lacking)
     if policy == "normalNodePrefer":
         operations += _prefer_normal_nodes(spec, node)
     return operations
@@ -224,17 +222,6 @@ def _prefer_normal_nodes(spec: Spec, node: VirtualNode) -> Iterable[Operation]:
         yield from _add_items(f"/spec/affinity/nodeAffinity/{preferred}", own, terms)
 
 
-def _written(toleration: Toleration) -> dict[str, Any]:
-    fields = {
-        "key": toleration.key,
-        "operator": toleration.operator,
-        "value": toleration.value,
-        "effect": toleration.effect,
-        "tolerationSeconds": toleration.seconds,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
-
-
 def _add(path: str, value: Any) -> Operation:
     return {"op": "add", "path": path, "value": value}
 
@@ -245,7 +232,10 @@ def _add_entries(
     """Operations that add entries to an object, or the object with them where it is missing."""
     if own is None:
         return [_add(path, dict(entries))] if entries else []
-    return [_add(f"{path}/{escape(key)}", value) for key, value in entries.items()]
+    return [
+        {"op": "add", "path": f"{path}/{_escape(key)}", "value": value}
+        for key, value in entries.items()
+    ]
 
 
 def _add_items(path: str, own: Sequence[Any] | None, items: Sequence[Any]) -> list[Operation]:

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 __all__ = ["NodeSelectorRequirement", "NodeSelectorTerm", "Toleration", "excluded"]
 
 
-class Toleration(Struct, frozen=True):
+class Toleration(Struct, frozen=True, omit_defaults=True):
     """A pod's toleration. Absent fields are empty, as in Kubernetes."""
 
     key: str | None = None
