@@ -155,13 +155,15 @@ def _generate(
     poll = selectors.DefaultSelector()
     number = 0
     times: list[float] = []
+    # All are open before the first request: a handshake would keep the answers from being read.
+    count = min(connections, requests or connections)
+    opened = [_Connection(port, tls) for _ in range(count)]
     warm = time.perf_counter() + (min(_WARM_UP, seconds) if seconds else 0.0)
     end = warm + seconds
     began = time.perf_counter()
     busy = time.process_time()
     warming = bool(seconds)
-    for _ in range(min(connections, requests or connections)):
-        connection = _Connection(port, tls)
+    for connection in opened:
         poll.register(connection.fileno(), selectors.EVENT_READ, connection)
         connection.send(encoded[number % len(encoded)])
         number += 1
