@@ -90,6 +90,7 @@ def parse(data: Mapping[str, object] | None) -> Profile:
         *_duplicates("virtualNode", node_text),
         *_doubts(selectors, selectors_text.value),
     )
+    del selectors_text  # a large one's memory serves for what is made now
     ordered = sorted(enumerate(selectors), key=lambda entry: -(entry[1].priority or 0))
     return Profile(tuple(_selector(*entry) for entry in ordered), _virtual_node(node), doubts)
 
