@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from . import cold, plot, scale, throughput
-from .results import Plan, Results
+from .results import HEADING, Plan, Results
 
 __all__ = ["main"]
 
@@ -30,10 +30,10 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     plan = Plan(given.rounds, given.seconds, quick=given.quick)
     results = Results()
+    print(HEADING, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for name in given.only:
             parts[name].measure(plan, results, Path(folder))
-    print(results.table())
     given.out.mkdir(parents=True, exist_ok=True)
     written = given.out / "bench.json"
     machine = {

@@ -7,7 +7,10 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
-__all__ = ["Goal", "Plan", "Results", "Row"]
+__all__ = ["HEADING", "Goal", "Plan", "Results", "Row"]
+
+HEADING = f"{'':75} {'median':>9} {'lowest':>9} {'highest':>9}  goal"
+"""What stands above the rows that are printed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,17 @@ class Row:
     def value(self) -> float:
         return median(self.rounds)
 
+    def __str__(self) -> str:
+        goal = ""
+        if self.goal:
+            sign = ">=" if self.goal.at_least else "<="
+            verdict = "met" if self.goal.met(self.value) else "MISSED"
+            goal = f"  {sign} {self.goal.limit:g} {verdict}"
+        numbers = (self.value, min(self.rounds), max(self.rounds))
+        shown = " ".join(f"{number:9.4g}" for number in numbers)
+        name = f"{self.name}, {self.unit}" if self.unit else self.name
+        return f"{name:75} {shown}{goal}"
+
 
 @dataclass(slots=True)
 class Results:
@@ -60,28 +74,15 @@ class Results:
         at_least: float | None = None,
         at_most: float | None = None,
     ) -> None:
-        """Add a row; with a limit, it is a goal."""
+        """Add a row and print it; with a limit, it is a goal."""
         goal = None
         if at_least is not None:
             goal = Goal(at_least, at_least=True)
         elif at_most is not None:
             goal = Goal(at_most)
-        self.rows.append(Row(name, unit, tuple(rounds), goal))
-
-    def table(self) -> str:
-        """The rows for a reader."""
-        lines = [f"{'':62} {'median':>9} {'lowest':>9} {'highest':>9}  goal"]
-        for row in self.rows:
-            goal = ""
-            if row.goal:
-                sign = ">=" if row.goal.at_least else "<="
-                verdict = "met" if row.goal.met(row.value) else "MISSED"
-                goal = f"  {sign} {row.goal.limit:g} {verdict}"
-            numbers = (row.value, min(row.rounds), max(row.rounds))
-            shown = " ".join(f"{number:9.4g}" for number in numbers)
-            name = f"{row.name}, {row.unit}" if row.unit else row.name
-            lines.append(f"{name:62} {shown}{goal}")
-        return "\n".join(lines)
+        row = Row(name, unit, tuple(rounds), goal)
+        self.rows.append(row)
+        print(row, flush=True)  # all of it takes minutes
 
     def as_json(self) -> Mapping[str, Any]:
         """All of it, for a file."""
