@@ -73,10 +73,12 @@ class Admission:
         if reason := left_alone(pod):
             return Decision("left_alone", write(review, Response()), {**facts, "reason": reason})
         state, left = self._profile.fresh(self._key), LOAD_SECONDS
-        if state is None or state.errors:
+        if state is None:
             began = time.monotonic()
-            state = await self.state(dry_run=bool(request.dry_run))
+            state = await self._profile.get(self._key)
             left -= time.monotonic() - began
+        if not request.dry_run:
+            self._report_once(state)
         if state.matcher is None:
             raise LoadError(f"the profile is invalid: {state.errors.splitlines()[0]}")
         labels = (pod.metadata and pod.metadata.labels) or {}
@@ -102,18 +104,21 @@ class Admission:
         outcome = "patched" if mutation.operations else "unchanged"
         return Decision(outcome, write(review, response), facts)
 
-    async def state(self, *, dry_run: bool = False) -> State:
-        """The state of the profile; a bad one is reported, unless nothing may change outside.
+    async def state(self) -> State:
+        """The state of the profile; a bad one is reported.
 
         Raises LoadError if it was never read.
         """
         state = await self._profile.get(self._key)
-        if state.errors and not state.reported and not dry_run:
+        self._report_once(state)
+        return state
+
+    def _report_once(self, state: State) -> None:
+        if state.errors and not state.reported:
             state.reported = True
             report = asyncio.get_running_loop().run_in_executor(None, self._loader.report, state)
             self._reports.add(report)
             report.add_done_callback(self._reports.discard)
-        return state
 
     async def _of_no_pod(self, review: Review, body: bytes) -> Decision:
         request = review.request

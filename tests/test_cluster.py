@@ -58,6 +58,12 @@ def send(server: Server, pod: dict[str, Any], **request: Any) -> Reply:
     return server.post(review_of(pod, **request))
 
 
+def uses_of_profile(server: Server) -> float:
+    results = ("fresh", "loaded", "stale", "failed")
+    name = "eci_profile_cache_uses_total"
+    return sum(server.metric(name, cache="profile", result=result) for result in results)
+
+
 def test_a_profile_that_is_found_is_in_force(api: APIServer, tmp_path: Path) -> None:
     put_profile(api, BY_POD)
     with on(api, tmp_path) as server:
@@ -288,9 +294,11 @@ def test_a_profile_that_becomes_malformed_leaves_the_last_good_one_in_force(
         assert placed(server, pod(eci="true"))
         put_profile(api, BROKEN)
         time.sleep(0.3)
+        looked_up = uses_of_profile(server)
         for _ in range(10):
             assert placed(server, pod(eci="true"))
             time.sleep(0.1)
+        assert uses_of_profile(server) == looked_up + 10
         assert server.request("GET", "/readyz").status == 200
         assert server.metric("eci_profile_profile_valid") == 0
         wait_until(lambda: len(api.events) == 1, 3)
