@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
-from server import DATA, Server, checked, patched, review_of, serving_file
+from server import DATA, Server, checked, patched, review_of
 
 CASES = sorted(path.name.removesuffix(".in.yaml") for path in DATA.glob("cases/*.in.yaml"))
 
 # Its effect's label makes the other selector match when the patched pod is sent again.
 FEEDS_ITSELF = "an-effects-label-does-not-make-another-selector-match"
-
-
-@pytest.fixture(scope="module")
-def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("cases") / "profile.yaml"
-    path.write_text("")
-    return path
-
-
-@pytest.fixture(scope="module")
-def server(profile: Path) -> Iterator[Server]:
-    with serving_file(profile) as server:
-        yield server
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -7,7 +7,6 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 import yaml
 from apiserver import APIServer
 from cli import run
-from server import DATA, ROOT, Server, checked, clean_environment, patch_of, review_of, serving_file
+from server import DATA, ROOT, Server, checked, clean_environment, patch_of, review_of
 
 from handler.explanation import explain
 from handler.matching import Matcher
@@ -26,19 +25,6 @@ from handler.profile import parse
 FOLDER = DATA / "explain"
 GOLDEN = sorted(path.name for path in FOLDER.glob("*.yaml"))
 CASES = sorted((DATA / "cases").glob("*.in.yaml"))
-
-
-@pytest.fixture(scope="module")
-def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("explain") / "profile.yaml"
-    path.write_text("")
-    return path
-
-
-@pytest.fixture(scope="module")
-def server(profile: Path) -> Iterator[Server]:
-    with serving_file(profile) as server:
-        yield server
 
 
 @pytest.mark.parametrize("case", GOLDEN)
