@@ -11,9 +11,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["LOGGER", "Line", "listed", "set_up", "write"]
-
-LOGGER = logging.getLogger("eci-profile")
+__all__ = ["Line", "listed", "set_up", "write"]
 
 Line = dict[str, Any]
 """What a line says: timestamp, level, message, and what else there is."""
@@ -43,9 +41,10 @@ def set_up(level: str) -> None:
     """Send the function's log lines to standard error, from this level on."""
     _handler.setFormatter(_JSONFormatter())
     _handler.setStream(sys.stderr)
-    LOGGER.handlers = [_handler]
-    LOGGER.propagate = False
-    LOGGER.setLevel(level)
+    logger = logging.getLogger("eci-profile")
+    logger.handlers = [_handler]
+    logger.propagate = False
+    logger.setLevel(level)
 
 
 def write(lines: Sequence[Line]) -> None:

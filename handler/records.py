@@ -23,6 +23,8 @@ _LEVELS = {
 _COUNTS = {outcome: metrics.REVIEWS.labels(outcome) for outcome in _LEVELS}
 _WITHIN = 0.01  # seconds
 
+_log = logging.getLogger("eci-profile")
+
 _Record = tuple[datetime, str, float, Mapping[str, Any]]
 
 
@@ -50,7 +52,7 @@ class Records:
             _COUNTS[outcome].inc()
             metrics.SECONDS.observe(seconds)
             level = _LEVELS[outcome]
-            if log.LOGGER.isEnabledFor(level):
+            if _log.isEnabledFor(level):
                 lines.append(
                     {
                         "timestamp": now,
