@@ -16,7 +16,9 @@ import yaml
 from server import DATA, ROOT, Server, clean_environment, serving, serving_file
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-axe_api = pytest.importorskip("axe_playwright_python.sync_playwright")
+axe_api = pytest.importorskip(
+    "axe_playwright_python.sync_playwright", reason="axe is not installed"
+)
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or ""
 SAMPLE = ROOT / "k8s" / "sample" / "profile.yaml"
