@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from itertools import chain
 from typing import Any, Literal
 
@@ -23,8 +22,6 @@ OPT_OUT = ("alibabacloud.com/eci", "false")
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 
 _LONGEST_VALUE = 40  # in a warning
-
-_escape = lru_cache(1024)(escape)
 
 Operation = dict[str, Any]
 
@@ -90,7 +87,7 @@ def mutate(pod: Pod, selectors: Sequence[Selector], node: VirtualNode) -> Mutati
     return Mutation(
         operations,
         warnings,
-        tuple([selector.name for selector in selectors]),
+        tuple(selector.name for selector in selectors),
         first.policy,
         refusal is not None,
         annotations_from,
@@ -114,9 +111,7 @@ def _effect(
         name = selector.name
         entries = selector.annotations if kind == "annotation" else selector.labels
         for key, value in entries.items():
-            kept = own.get(key)
-            if kept is None:
-                kept = added.get(key)
+            kept = own.get(key, added.get(key))
             if kept is None:
                 added[key] = value
                 winners[key] = name
@@ -232,10 +227,7 @@ def _add_entries(
     """Operations that add entries to an object, or the object with them where it is missing."""
     if own is None:
         return [_add(path, dict(entries))] if entries else []
-    return [
-        {"op": "add", "path": f"{path}/{_escape(key)}", "value": value}
-        for key, value in entries.items()
-    ]
+    return [_add(f"{path}/{escape(key)}", value) for key, value in entries.items()]
 
 
 def _add_items(path: str, own: Sequence[Any] | None, items: Sequence[Any]) -> list[Operation]:
