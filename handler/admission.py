@@ -10,10 +10,10 @@ from typing import Any
 from msgspec import Struct, field
 
 from .cache import LOAD_SECONDS, Cache, LoadError
-from .doubts import doubts
 from .loader import ProfileLoader, State
 from .mutation import left_alone, mutate
 from .pod import Metadata, Pod
+from .problems import Problem
 from .profile import ProfileError, parse
 from .review import Envelope, Response, Review, read, read_config_map_data, write
 from .settings import Settings
@@ -134,7 +134,7 @@ class Admission:
         try:
             # A large profile takes a while; pods don't wait for it.
             data = read_config_map_data(body)
-            doubtful = await asyncio.to_thread(lambda: doubts(parse(data)))
+            doubtful = await asyncio.to_thread(_doubts, data)
         except ProfileError as error:
             refusal = _refusal(error)
             return Decision(
@@ -161,6 +161,13 @@ def _facts(request: Envelope, pod: Pod | None = None) -> dict[str, Any]:
         "object": request.name or metadata.name or metadata.generate_name,
         "dry_run": bool(request.dry_run),
     }
+
+
+def _doubts(data: Mapping[str, Any]) -> list[Problem]:
+    # Imported here: profiles are edited seldom, and a start does without.
+    from .doubts import doubts
+
+    return doubts(parse(data))
 
 
 def _refusal(error: ProfileError) -> str:
