@@ -10,9 +10,9 @@ from typing import Literal
 from .doubts import doubts
 from .problems import Problem
 from .profile import ProfileError, parse
-from .text import Location, Place, Position, locate
+from .text import Location, Place, Position, locate, nearest
 
-__all__ = ["Finding", "examine", "position_of"]
+__all__ = ["Finding", "examine"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def examine(
         return locate(text) if isinstance(text, str) else {}
 
     findings = [
-        Finding(severity, problem, problem.position or position_of(problem, places(problem.root)))
+        Finding(severity, problem, problem.position or _position(problem, places(problem.root)))
         for problem in problems
     ]
     if severity == "warning":  # errors come in the order of the text already
@@ -51,11 +51,9 @@ def examine(
     return findings
 
 
-def position_of(problem: Problem, places: Mapping[Location, Place]) -> Position:
+def _position(problem: Problem, places: Mapping[Location, Place]) -> Position:
     """The position of what a problem is about, or of the nearest thing around it."""
-    location = problem.location
-    if problem.at_key and location in places:
-        return places[location].key or places[location].value
-    while location and location not in places:
-        location = location[:-1]
-    return places[location].value if location in places else (1, 1)
+    place = nearest(places, problem.location)
+    if problem.at_key and problem.location in places:
+        return place.key or place.value
+    return place.value

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .text import Location, Place, read_documents
+from .text import Location, Place, nearest, read_documents
 
 __all__ = ["Manifest", "read_manifests"]
 
@@ -38,10 +38,7 @@ class Manifest:
 
     def place(self, *way: str | int) -> Place:
         """The place of what it has under these keys, or of the nearest thing around that."""
-        location = (*self.location, *way)
-        while location and location not in self.places:
-            location = location[:-1]
-        return self.places.get(location, Place((1, 1)))
+        return nearest(self.places, (*self.location, *way))
 
 
 def read_manifests(text: str, *, places: bool = False) -> Iterator[Manifest]:

@@ -24,6 +24,7 @@ __all__ = [
     "Reading",
     "TextError",
     "locate",
+    "nearest",
     "read",
     "read_documents",
 ]
@@ -127,6 +128,13 @@ def locate(text: str) -> Mapping[Location, Place]:
         return next(read_documents(text, places=True), Reading(None)).places or {}
     except TextError:  # JSON that isn't YAML, such as a line break before a colon
         return {}
+
+
+def nearest(places: Mapping[Location, Place], location: Location) -> Place:
+    """The place of what is at a location, or of the nearest thing around it."""
+    while location and location not in places:
+        location = location[:-1]
+    return places.get(location, Place((1, 1)))
 
 
 def read_documents(text: str, *, places: bool = False) -> Iterator[Reading]:
