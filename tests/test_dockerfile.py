@@ -12,8 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from server import ROOT, Server, free_port, review_of
-from test_serve import eventually
+from server import ROOT, Server, free_port, review_of, wait_until
 
 LINES = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text()).splitlines()
 STEPS = [
@@ -102,7 +101,7 @@ def test_the_command_serves_on_port_and_writes_no_file(image: Path) -> None:
                 except OSError:
                     return False
 
-            assert eventually(ready, 20)
+            wait_until(ready, 20)
             assert server.post(review_of({"metadata": {}})).json["response"]["allowed"]
             process.send_signal(signal.SIGTERM)
             assert process.wait(10) == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 import yaml
 from apiserver import APIServer
 from hosts import HOSTS
-from server import DATA, Server, review_of
+from server import DATA, Server, review_of, wait_until
 from test_cases import CASES
 from test_reviews import SELECTORS
 
@@ -123,15 +122,10 @@ def test_knative_func_tells_readiness_by_its_last_look(api: APIServer, log: Path
     api.put_config_map("kube-system", "eci-profile", {"selectors": "["})
     with HOSTS["knative-func"](settings, log) as server:
 
-        def becomes(status: int, words: bytes) -> bool:
-            end = time.monotonic() + 5
-            while time.monotonic() < end:
-                reply = server.request("GET", "/health/readiness")
-                if reply.status == status and words in reply.body:
-                    return True
-                time.sleep(0.1)
-            return False
+        def told(status: int, words: bytes) -> bool:
+            reply = server.request("GET", "/health/readiness")
+            return reply.status == status and words in reply.body
 
-        assert becomes(500, b"the profile is invalid")
+        wait_until(lambda: told(500, b"the profile is invalid"), 5)
         api.put_config_map("kube-system", "eci-profile", {"selectors": "[]"})
-        assert becomes(200, b"ready")
+        wait_until(lambda: told(200, b"ready"), 5)

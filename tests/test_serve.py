@@ -20,7 +20,17 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from hosts import SERVE, container
-from server import ROOT, Reply, Server, checked, clean_environment, exchange, free_port, review_of
+from server import (
+    ROOT,
+    Reply,
+    Server,
+    checked,
+    clean_environment,
+    exchange,
+    free_port,
+    review_of,
+    wait_until,
+)
 
 FILE = {"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": "k8s/sample/profile.yaml"}
 REVIEW = review_of(
@@ -91,15 +101,6 @@ def serial(server: Server) -> int:
         certificate = connection.sock.getpeercert(binary_form=True)
         assert certificate
         return x509.load_der_x509_certificate(certificate).serial_number
-
-
-def eventually(true: Callable[[], bool], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if true():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 @contextlib.contextmanager
@@ -203,7 +204,7 @@ def test_a_certificate_is_replaced_under_load(secret: Secret, log: Path) -> None
             time.sleep(1)
             assert serial(server) == secret.serial
             renewed = secret.renew()
-            assert eventually(lambda: serial(server) == renewed, 60)
+            wait_until(lambda: serial(server) == renewed, 60)
         assert failures == []
         assert len(counts) == CLIENTS >= 8
         assert sum(counts) >= 5000
@@ -216,7 +217,7 @@ def test_a_pair_that_does_not_match_is_not_taken_over(secret: Secret, log: Path)
             return [line["reason"] for line in server.log_lines() if line["level"] == "WARNING"]
 
         secret.renew(matching=False)
-        assert eventually(lambda: bool(warnings()), 10)
+        wait_until(lambda: bool(warnings()), 10)
         time.sleep(2 * FOLLOW_SECONDS + 1)
         assert serial(server) == secret.serial
         (warning,) = warnings()
@@ -224,13 +225,13 @@ def test_a_pair_that_does_not_match_is_not_taken_over(secret: Secret, log: Path)
             f"{secret.directory}/tls.key is not the key of {secret.directory}/tls.crt"
         )
         (secret.directory / "tls.key").unlink()
-        assert eventually(lambda: len(warnings()) == 2, 10)
+        wait_until(lambda: len(warnings()) == 2, 10)
         assert warnings()[1].endswith("tls.key can't be read: No such file or directory")
         assert serial(server) == secret.serial
 
         renewed = secret.renew()
         (secret.directory / "tls.key").symlink_to("..data/tls.key")
-        assert eventually(lambda: serial(server) == renewed, 10)
+        wait_until(lambda: serial(server) == renewed, 10)
 
 
 def test_reviews_may_need_a_client_certificate(secret: Secret, log: Path) -> None:
@@ -263,7 +264,7 @@ def test_reviews_may_need_a_client_certificate(secret: Secret, log: Path) -> Non
             except OSError:
                 return False
 
-        assert eventually(changed, 10)
+        wait_until(changed, 10)
         with pytest.raises(OSError, match=r"unknown ca|reset|EOF|closed"):
             status(server, known[old])
 
@@ -296,7 +297,7 @@ def test_sigterm_under_load_loses_no_request(secret: Secret, tmp_path: Path) -> 
             assert leaving.request("GET", "/readyz").status == 200
             began = time.monotonic()
             leaving.process.send_signal(signal.SIGTERM)
-            assert eventually(lambda: leaving.request("GET", "/readyz").status == 503, 2)
+            wait_until(lambda: leaving.request("GET", "/readyz").status == 503, 2)
             assert leaving.request("GET", "/healthz").status == 200
             out_of_service.set()
             assert leaving.process.wait(10) == 0
@@ -332,7 +333,7 @@ def test_a_request_under_way_at_the_end_is_answered(secret: Secret, log: Path) -
         with half_a_request(server) as connection:
             server.request("GET", "/healthz")
             server.process.send_signal(signal.SIGTERM)
-            assert eventually(lambda: refused(server), 5)
+            wait_until(lambda: refused(server), 5)
             connection.sendall(BODY[100:])
             response = http.client.HTTPResponse(connection)
             response.begin()
