@@ -16,6 +16,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.dataclasses import dataclass as validated
 
 __all__ = [
+    "MAX_LABEL_VALUE",
     "AnnotationKey",
     "LabelKey",
     "LabelSelector",
@@ -25,6 +26,8 @@ __all__ = [
     "Text",
     "check_label_key",
     "check_label_value",
+    "is_label_key",
+    "is_label_value",
     "parse_labels",
     "unmet",
 ]
@@ -35,14 +38,37 @@ _SUBDOMAIN = re.compile(rf"{_DNS_LABEL}(?:\.{_DNS_LABEL})*")
 _NAME_RULE = "at most 63 letters, digits, '-', '_' or '.', with a letter or a digit at both ends"
 
 
+MAX_LABEL_VALUE = 63
+"""Characters that a label's value may have."""
+
+
+def is_label_key(key: str) -> bool:
+    """Whether it is a qualified name, ``[prefix/]name``."""
+    prefix, slash, name = key.rpartition("/")
+    return (not slash or _is_prefix(prefix)) and _is_name(name)
+
+
+def is_label_value(value: str) -> bool:
+    """Whether a label may have it."""
+    return not value or _is_name(value)
+
+
+def _is_name(name: str) -> bool:
+    return len(name) <= MAX_LABEL_VALUE and bool(_NAME.fullmatch(name))
+
+
+def _is_prefix(prefix: str) -> bool:
+    return len(prefix) <= 253 and bool(_SUBDOMAIN.fullmatch(prefix))
+
+
 def check_label_key(key: str) -> str:
     """Return the key if it is a qualified name, ``[prefix/]name``; else raise ValueError."""
     prefix, slash, name = key.rpartition("/")
-    if slash and not (len(prefix) <= 253 and _SUBDOMAIN.fullmatch(prefix)):
+    if slash and not _is_prefix(prefix):
         raise ValueError(
             "the part before '/' must be a DNS name in lower case, such as example.com"
         )
-    if len(name) > 63 or not _NAME.fullmatch(name):
+    if not _is_name(name):
         part = "the part after '/'" if slash else "a key"
         raise ValueError(f"{part} must be {_NAME_RULE}")
     return key
@@ -50,7 +76,7 @@ def check_label_key(key: str) -> str:
 
 def check_label_value(value: str) -> str:
     """Return the value if a label may have it; else raise ValueError."""
-    if value and (len(value) > 63 or not _NAME.fullmatch(value)):
+    if not is_label_value(value):
         raise ValueError(f"a label's value must be empty or {_NAME_RULE}")
     return value
 

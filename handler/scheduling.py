@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct, field
 
+from .labels import MAX_LABEL_VALUE, is_label_key, is_label_value
+
 __all__ = ["NodeSelectorRequirement", "NodeSelectorTerm", "Toleration", "excluded"]
+
+_DIGITS = re.compile(r"[0-9]+")
 
 
 class Toleration(Struct, frozen=True, omit_defaults=True):
@@ -44,8 +49,26 @@ class NodeSelectorRequirement(Struct, frozen=True):
     operator: str
     values: list[str] | None = None
 
+    def valid(self) -> bool:
+        """Whether the scheduler can read it; a term with one that it can't matches no node.
+
+        The API server lets some of these through. Source: NewRequirement of
+        k8s.io/apimachinery/pkg/labels.
+        """
+        values = self.values or []
+        match self.operator:
+            case "In" | "NotIn":
+                fits = bool(values)
+            case "Exists" | "DoesNotExist":
+                fits = not values
+            case "Gt" | "Lt":
+                fits = len(values) == 1 and _int64(values[0]) is not None
+            case _:
+                fits = False
+        return fits and is_label_key(self.key) and all(map(is_label_value, values))
+
     def excludes(self, value: str) -> bool:
-        """Whether a node whose label has this value can never meet it."""
+        """Whether a node whose label has this value never meets it. It must be valid."""
         values = self.values or []
         match self.operator:
             case "In":
@@ -55,7 +78,7 @@ class NodeSelectorRequirement(Struct, frozen=True):
             case "DoesNotExist":
                 return True
             case "Gt" | "Lt":
-                return not _compares(self.operator, value, values)
+                return not _compares(self.operator, value, values[0])
             case _:
                 return False
 
@@ -66,25 +89,38 @@ class NodeSelectorTerm(Struct, frozen=True):
     expressions: list[NodeSelectorRequirement] | None = field(default=None, name="matchExpressions")
     fields: list[Any] | None = field(default=None, name="matchFields")
 
+    def excludes(self, node_labels: Mapping[str, str]) -> bool:
+        """Whether no node with these labels, and perhaps others, meets it.
+
+        A term without conditions matches no node.
+        Source: nodeaffinity of k8s.io/component-helpers/scheduling/corev1.
+        """
+        if not self.expressions:
+            return not self.fields
+        return any(
+            not each.valid() or (each.key in node_labels and each.excludes(node_labels[each.key]))
+            for each in self.expressions
+        )
+
 
 def excluded(terms: Iterable[NodeSelectorTerm], node_labels: Mapping[str, str]) -> bool:
     """Whether a required node affinity (terms, ORed) rules out every node with these labels.
 
     Only the given labels are known of the node: a term on others could still hold.
     """
-    terms = list(terms)
-    return bool(terms) and all(
-        any(
-            entry.key in node_labels and entry.excludes(node_labels[entry.key])
-            for entry in term.expressions or ()
-        )
-        for term in terms
-    )
+    return all(term.excludes(node_labels) for term in terms)
 
 
-def _compares(operator: str, value: str, values: list[str]) -> bool:
-    try:
-        actual, (bound,) = int(value), map(int, values)
-    except ValueError:  # not a number: Kubernetes lets no node through
+def _int64(text: str) -> int | None:
+    """The number, as Go's ParseInt reads it, for texts that may be a label's value (no sign)."""
+    if len(text) > MAX_LABEL_VALUE or not _DIGITS.fullmatch(text):
+        return None
+    number = int(text)
+    return number if number < 2**63 else None
+
+
+def _compares(operator: str, value: str, bound: str) -> bool:
+    actual, limit = _int64(value), _int64(bound)
+    if actual is None or limit is None:  # the scheduler lets no such node through
         return False
-    return actual > bound if operator == "Gt" else actual < bound
+    return actual > limit if operator == "Gt" else actual < limit
