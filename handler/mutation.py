@@ -14,6 +14,7 @@ from .pod import Metadata, NodeAffinity, Pod, Spec
 from .profile import Selector, VirtualNode
 from .scheduling import excluded
 from .schema import MAX_ANNOTATION_BYTES, Policy
+from .shorten import shorten
 
 __all__ = ["OPT_OUT", "Mutation", "left_alone", "mutate"]
 
@@ -69,6 +70,8 @@ def mutate(pod: Pod, selectors: Sequence[Selector], node: VirtualNode) -> Mutati
     labels, labels_from = _effect("label", own_labels, selectors, warnings)
     for key in _too_much(annotations, own_annotations, warnings):
         del annotations[key], annotations_from[key]
+    if len(selectors) > 1:  # the entries of one are in order
+        annotations, labels = dict(sorted(annotations.items())), dict(sorted(labels.items()))
     operations = [
         *_add_entries("/metadata/annotations", metadata.annotations, annotations),
         *_add_entries("/metadata/labels", metadata.labels, labels),
@@ -78,7 +81,10 @@ def mutate(pod: Pod, selectors: Sequence[Selector], node: VirtualNode) -> Mutati
     first = selectors[0]
     refusal = None if first.policy == "normalNodeOnly" else _refusal(spec, node)
     if refusal:
-        warnings.append(f"selector {_show(first.name)}: not placed on the virtual node, {refusal}")
+        # First, since an answer has room for a few warnings only.
+        warnings.insert(
+            0, f"selector {_show(first.name)}: not placed on the virtual node, {refusal}"
+        )
     else:
         placement = _place(spec, first.policy, node)
         if placement and pod.spec is None:
@@ -101,7 +107,7 @@ def _effect(
     selectors: Sequence[Selector],
     warnings: list[str],
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """The entries to add, and by whose effect.
+    """The entries to add, those of the first selector first, and by whose effect.
 
     The pod's own value > the first selector's > later ones'.
     """
@@ -124,13 +130,14 @@ def _effect(
                 warnings.append(
                     f"{kind} {key}: {keeper}, selector {_show(name)} would set {_show(value)}"
                 )
-    if len(selectors) > 1:  # the entries of one are in order
-        added = dict(sorted(added.items()))
     return added, winners
 
 
 def _too_much(added: Mapping[str, str], own: Mapping[str, str], warnings: list[str]) -> list[str]:
-    """The annotations to leave out, since for their size the API server would refuse the pod."""
+    """The annotations to leave out, since for their size the API server would refuse the pod.
+
+    Those that come first are kept.
+    """
     left_out: list[str] = []
     if not added:
         return left_out
@@ -163,8 +170,8 @@ def _refusal(spec: Spec, node: VirtualNode) -> str | None:
                 f"the pod's nodeSelector has {key} {_show(own[key])}"
                 f" where the virtual node has {_show(value)}"
             )
-    affinity = spec.affinity and spec.affinity.node_affinity
-    required = affinity and affinity.required_during_scheduling_ignored_during_execution
+    affinity = (spec.affinity and spec.affinity.node_affinity) or NodeAffinity()
+    required = affinity.required_during_scheduling_ignored_during_execution
     if required and excluded(required.node_selector_terms or (), node.node_selector):
         return "the pod's required node affinity excludes it"
     return None
@@ -238,6 +245,4 @@ def _add_items(path: str, own: Sequence[Any] | None, items: Sequence[Any]) -> li
 
 
 def _show(value: str) -> str:
-    return json.dumps(
-        value if len(value) <= _LONGEST_VALUE else f"{value[: _LONGEST_VALUE - 3]}..."
-    )
+    return json.dumps(shorten(value, _LONGEST_VALUE))

@@ -43,6 +43,29 @@ def test_annotations_for_which_the_api_server_would_refuse_the_pod_are_left_out(
     ]
 
 
+def test_at_the_limit_annotations_of_later_selectors_are_left_out_first() -> None:
+    half = "x" * 150_000
+    selectors = [selector("first", {"z": half}), selector("second", {"a": half, "b": "small"})]
+    response = answer({"metadata": {}}, selectors)
+    (added,) = response["operations"]
+    assert added["value"] == {"b": "small", "z": half}
+    assert response["warnings"] == [
+        "annotation a: left out, or the pod's annotations would exceed 262144 bytes"
+    ]
+
+
+def test_a_refused_placement_is_told_before_the_warnings_that_do_not_fit() -> None:
+    own = {f"example.com/{number}": "own" for number in range(30)}
+    wanted = [{**selector("s", dict.fromkeys(own, "other")), "policy": {"fair": {}}}]
+    pod = {
+        "metadata": {"annotations": own},
+        "spec": {"nodeSelector": {"k8s.aliyun.com/vnode": "no"}},
+    }
+    warnings = answer(pod, wanted)["warnings"]
+    assert "not placed on the virtual node" in warnings[0]
+    assert warnings[-1] == "and 21 more warnings"
+
+
 def test_warnings_fit_into_the_api_servers_headers() -> None:
     own = {f"example.com/{number}-{'k' * 40}": "é\x7f\n" * 50 for number in range(30)}
     wanted = dict.fromkeys(own, '"✓' * 50)
