@@ -9,7 +9,8 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from .cache import LOAD_SECONDS, Cache, LoadError
+from .cache import LOAD_SECONDS, Cache, Health, LoadError
+from .executor import BoundedExecutor
 from .loader import ProfileLoader, State
 from .mutation import left_alone, mutate
 from .pod import Metadata, Pod
@@ -17,6 +18,7 @@ from .problems import Problem
 from .profile import ProfileError, parse
 from .review import Envelope, Response, Review, read, read_config_map_data, write
 from .settings import Settings
+from .shorten import shorten
 from .sources import NotFoundError, Source, SourceError
 
 __all__ = ["NAMESPACE_THREADS", "Admission", "Decision"]
@@ -24,6 +26,8 @@ __all__ = ["NAMESPACE_THREADS", "Admission", "Decision"]
 NAMESPACE_THREADS = 16
 _NAMESPACES = 10_000  # as many as Kubernetes is made for
 _NAMESPACE_KEPT = 600.0  # seconds
+_MOST_JUDGED = 4  # profiles that wait; kube-apiserver waits 10 s, and one takes 2 s at most
+_LONGEST_FACT = 253  # characters in the log: as long as a name may be
 _MOST_PROBLEMS = 20  # shown when a profile is refused: a screen of them
 
 
@@ -43,8 +47,15 @@ class Admission:
         self._key = "/".join(self._profile_is)
         self._source = source
         self._loader = ProfileLoader(source, settings.namespace, settings.name)
+        health = Health()
         self._profile = Cache(
-            "profile", self._loader.load, ttl=settings.ttl, keep=float("inf"), size=1, threads=1
+            "profile",
+            self._loader.load,
+            ttl=settings.ttl,
+            keep=float("inf"),
+            size=1,
+            threads=1,
+            health=health,
         )
         self._namespaces = Cache(
             "namespace",
@@ -53,7 +64,10 @@ class Admission:
             keep=_NAMESPACE_KEPT,
             size=_NAMESPACES,
             threads=NAMESPACE_THREADS,
+            health=health,
         )
+        self.judging = BoundedExecutor("judging", _MOST_JUDGED)
+        """Judges profiles that somebody wrote."""
         self._reports: set[asyncio.Future[None]] = set()
 
     def preload(self) -> None:
@@ -134,7 +148,7 @@ class Admission:
         try:
             # A large profile takes a while; pods don't wait for it.
             data = read_config_map_data(body)
-            doubtful = await asyncio.to_thread(_doubts, data)
+            doubtful = await self.judging.run(_doubts, data)
         except ProfileError as error:
             refusal = _refusal(error)
             return Decision(
@@ -150,15 +164,18 @@ class Admission:
             return self._source.namespace_labels(name)
         except SourceError as error:
             gone = isinstance(error, NotFoundError)
-            raise LoadError(str(error), gone=gone, retry_after=error.retry_after) from None
+            raise LoadError(
+                str(error), answered=error.answered, gone=gone, retry_after=error.retry_after
+            ) from None
 
 
 def _facts(request: Envelope, pod: Pod | None = None) -> dict[str, Any]:
     metadata = (pod and pod.metadata) or Metadata()
+    name = request.name or metadata.name or metadata.generate_name or ""
     return {
-        "uid": request.uid,
-        "namespace": request.namespace,
-        "object": request.name or metadata.name or metadata.generate_name,
+        "uid": shorten(request.uid, _LONGEST_FACT),
+        "namespace": request.namespace and shorten(request.namespace, _LONGEST_FACT),
+        "object": shorten(name, _LONGEST_FACT) or None,
         "dry_run": bool(request.dry_run),
     }
 

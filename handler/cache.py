@@ -15,7 +15,7 @@ from cachetools import LRUCache, TTLCache
 
 from .metrics import LOADS, USES
 
-__all__ = ["Cache", "LoadError"]
+__all__ = ["Cache", "Health", "LoadError"]
 
 T = TypeVar("T")
 
@@ -23,6 +23,8 @@ T = TypeVar("T")
 LOAD_SECONDS = 1.8
 """How long a load may take."""
 _RETRY_SECONDS = 1.0
+_MOST_TOLD = 100
+_TELL_AGAIN = 600.0  # seconds
 
 _log = logging.getLogger("eci-profile")
 
@@ -30,12 +32,21 @@ _log = logging.getLogger("eci-profile")
 class LoadError(Exception):
     """A value can't be had.
 
-    ``gone``: the source answered that there is none, so the last good one doesn't count either.
+    ``answered``: the source did answer, so it is at work; just this value can't be had.
+    ``gone``: it answered that there is none, so the last good one doesn't count either.
     ``retry_after``: in how many seconds to ask again, if the source said so.
     """
 
-    def __init__(self, message: str, *, gone: bool = False, retry_after: float = 0.0) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        answered: bool = False,
+        gone: bool = False,
+        retry_after: float = 0.0,
+    ) -> None:
         super().__init__(message)
+        self.answered = answered
         self.gone = gone
         self.retry_after = retry_after
 
@@ -53,6 +64,13 @@ class _Failure:
     retry: float  # until then the source is not asked again
 
 
+@dataclass(slots=True)
+class Health:
+    """Whether the source that several caches share answered their last load."""
+
+    answers: bool = True
+
+
 class Cache(Generic[T]):
     """Values by key, loaded in threads, for use on one event loop.
 
@@ -60,7 +78,8 @@ class Cache(Generic[T]):
     - Older: loaded again first. Many look-ups at once cause one load.
     - In use: loaded again a little before it is too old, so that no look-up waits.
     - Not loadable: the last good one, for ``keep`` seconds; without one, LoadError. While in use,
-      the source is asked again each second, in the background.
+      the source is asked again each second, in the background. While it doesn't answer any cache
+      with the same ``health``, no look-up that has a last good one waits.
 
     The time of a value is the time at which its load began. Times are monotonic.
     """
@@ -74,6 +93,7 @@ class Cache(Generic[T]):
         keep: float,
         size: int,
         threads: int,
+        health: Health,
     ) -> None:
         self._name = name
         self._load = load
@@ -85,7 +105,10 @@ class Cache(Generic[T]):
         self._failures: LRUCache[str, _Failure] = LRUCache(size)
         self._loads: dict[str, asyncio.Task[T]] = {}
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
-        self._in_trouble = False
+        self._health = health
+        # The reasons that were logged, and for which key. Cleared in time, so that a lasting one is
+        # repeated and one whose key is never loaded again is not held for known for ever.
+        self._told: TTLCache[str, str] = TTLCache(_MOST_TOLD, _TELL_AGAIN, timer=time.monotonic)
         self._uses = {
             result: USES.labels(name, result) for result in ("fresh", "loaded", "stale", "failed")
         }
@@ -118,6 +141,10 @@ class Cache(Generic[T]):
         # In trouble, only those who have nothing else wait for an attempt that is under way.
         if failure and (time.monotonic() < failure.retry or (entry and key in self._loads)):
             error = failure.error
+        elif entry is not None and not self._health.answers:
+            self._start(key)
+            self._uses["stale"].inc()
+            return entry.value
         else:
             try:
                 value = await asyncio.wait_for(asyncio.shield(self._start(key)), within)
@@ -153,11 +180,9 @@ class Cache(Generic[T]):
         finally:
             del self._loads[key]
         self._counts["ok"].inc()
-        self._failures.pop(key, None)
+        self._health.answers = True
+        self._recovered(key)
         entry = self._entries[key] = _Entry(value, began)
-        if self._in_trouble:
-            self._in_trouble = False
-            _log.info("can be loaded again", extra={"cache": self._name, "key": key})
         took = time.monotonic() - began
         ahead = max(0.1 * self._ttl, min(3 * took, 0.5 * self._ttl))
         loop.call_later(max(0.0, self._ttl - took - ahead), self._refresh_if_used, key, entry)
@@ -169,20 +194,34 @@ class Cache(Generic[T]):
 
     def _failed(self, key: str, error: LoadError) -> None:
         self._counts["failed"].inc()
+        self._health.answers = error.answered
         pause = min(max(error.retry_after, _RETRY_SECONDS), self._ttl)
         self._failures[key] = _Failure(error, time.monotonic() + pause)
         entry = self._entries.get(key)
-        facts = {"cache": self._name, "key": key, "reason": str(error)}
         if error.gone:
             self._entries.pop(key, None)
-            _log.warning("does not exist", extra=facts)
+            what = "does not exist"
         elif entry is not None:
+            what = "can't be loaded, the last good one stays in force"
             entry.used = False
             asyncio.get_running_loop().call_later(pause, self._refresh_if_used, key, entry)
-        if not error.gone and not self._in_trouble:
-            self._in_trouble = True
-            instead = "the last good one stays in force" if entry else "and there is none yet"
-            _log.warning(f"can't be loaded, {instead}", extra=facts)
+        else:
+            what = "can't be loaded, and there is none yet"
+        # An outage has one reason for all keys, so it is logged once; a key's own reason too.
+        if (reason := str(error)) not in self._told:
+            self._told[reason] = key
+            _log.warning(what, extra={"cache": self._name, "key": key, "reason": reason})
+
+    def _recovered(self, key: str) -> None:
+        failure = self._failures.pop(key, None)
+        if failure is None:
+            return
+        last = str(failure.error)
+        over = [each for each in list(self._told) if each == last or self._told.get(each) == key]
+        for reason in over:
+            self._told.pop(reason, None)
+        if over:
+            _log.info("can be loaded again", extra={"cache": self._name, "key": key})
 
 
 def _load_error(error: Exception) -> LoadError:

@@ -25,6 +25,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.dataclasses import dataclass as validated
 from urllib3.exceptions import HTTPError
 
+from .shorten import shorten
 from .sources import ConfigMap, NotFoundError, SourceError
 
 __all__ = ["ClusterSource"]
@@ -121,13 +122,13 @@ class ClusterSource:
     def config_map(self, namespace: str, name: str) -> ConfigMap:
         """Get a ConfigMap."""
         found = self._read(
-            _CONFIG_MAP, f"/api/v1/namespaces/{quote(namespace)}/configmaps/{quote(name)}"
+            _CONFIG_MAP, f"/api/v1/namespaces/{_segment(namespace)}/configmaps/{_segment(name)}"
         )
         return ConfigMap(found.data or {}, found.metadata.uid, found.metadata.resource_version)
 
     def namespace_labels(self, name: str) -> Mapping[str, str]:
         """Get a namespace's labels."""
-        return self._read(_NAMESPACE, f"/api/v1/namespaces/{quote(name)}").metadata.labels or {}
+        return self._read(_NAMESPACE, f"/api/v1/namespaces/{_segment(name)}").metadata.labels or {}
 
     def version(self) -> tuple[int, int]:
         """Get the version of the cluster, such as (1, 30). Raises SourceError."""
@@ -154,14 +155,14 @@ class ClusterSource:
             },
             "type": "Warning",
             "reason": "InvalidProfile",
-            "message": _cut(message, _LONGEST_MESSAGE),
+            "message": shorten(message, _LONGEST_MESSAGE),
             "source": {"component": "eci-profile"},
             "firstTimestamp": now,
             "lastTimestamp": now,
             "count": 1,
         }
         with contextlib.suppress(_ConflictError):  # another replica was first
-            self._call("POST", f"/api/v1/namespaces/{quote(namespace)}/events", event)
+            self._call("POST", f"/api/v1/namespaces/{_segment(namespace)}/events", event)
 
     def _connect(self) -> client.ApiClient:
         configuration = client.Configuration()
@@ -192,7 +193,9 @@ class ClusterSource:
         try:
             return form.validate_json(self._call("GET", path))
         except ValidationError:
-            raise SourceError("the API server's answer is not the object asked for") from None
+            raise SourceError(
+                "the API server's answer is not the object asked for", answered=True
+            ) from None
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> bytes:
         used = self._api
@@ -209,7 +212,7 @@ class ClusterSource:
             raise _source_error(error) from None
         except (HTTPError, OSError) as error:
             self._api = self._connect()  # the CA may have been replaced as well
-            reason = _cut(_CONNECTION.sub("", str(error)), 300)
+            reason = shorten(_CONNECTION.sub("", str(error)), 300)
             host = used.configuration.host
             raise SourceError(f"the API server {host} can't be reached: {reason}") from None
 
@@ -260,7 +263,7 @@ def _give_up(connection: socket.socket, late: threading.Event) -> None:
 
 def _source_error(error: client.ApiException) -> SourceError:
     if not error.status:  # TLS
-        return SourceError(f"the API server can't be trusted: {_cut(str(error.reason), 300)}")
+        return SourceError(f"the API server can't be trusted: {shorten(str(error.reason), 300)}")
     try:
         message = json.loads(error.body or "")["message"]
     except (ValueError, LookupError, TypeError):
@@ -272,10 +275,11 @@ def _source_error(error: client.ApiException) -> SourceError:
     }.get(error.status, "")
     retry_after = str((error.headers or {}).get("Retry-After", ""))
     return kind(
-        f"the API server answers {error.status}: {_cut(str(message), 300)}{remedy}",
-        float(retry_after) if retry_after.isdecimal() else 0.0,
+        f"the API server answers {error.status}: {shorten(str(message), 300)}{remedy}",
+        answered=True,
+        retry_after=float(retry_after) if retry_after.isdecimal() else 0.0,
     )
 
 
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 3]}..."
+def _segment(name: str) -> str:
+    return quote(name, safe="")

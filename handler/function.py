@@ -13,6 +13,7 @@ from msgspec import Struct, field
 from . import metrics
 from .admission import Admission
 from .cache import LoadError
+from .executor import BusyError
 from .records import Records
 from .review import BadReviewError
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "Function", "failure"]
 
+_BUSY = "other profiles are being judged; try again"
 _JSON = {"content-type": "application/json"}
 
 _log = logging.getLogger("eci-profile")
@@ -110,6 +112,8 @@ class Function:
             return failure(400, "BadRequest", str(error))
         except LoadError as error:
             return failure(503, "ServiceUnavailable", str(error))
+        except BusyError:
+            return failure(503, "ServiceUnavailable", _BUSY)
         except Exception as error:
             return _unexpected(error)
 
@@ -145,6 +149,8 @@ def _undecided(error: Exception) -> tuple[str, Answer, Mapping[str, Any]]:
             return "bad_request", failure(400, "BadRequest", reason), {"reason": reason}
         case LoadError():
             return "unavailable", failure(503, "ServiceUnavailable", reason), {"reason": reason}
+        case BusyError():
+            return "unavailable", failure(503, "ServiceUnavailable", _BUSY), {"reason": _BUSY}
         case _:
             return "error", _unexpected(error), {}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import re
@@ -24,6 +23,7 @@ from .workloads import PlannedPod, PodError, read_pods
 
 __all__ = ["Page"]
 
+_MOST_BYTES = 1536 * 1024  # as large as an object of Kubernetes may be
 _FILE = Path(__file__).parent / "page.html"
 
 
@@ -62,7 +62,7 @@ class Page:
             for key in ("selectors", "virtualNode")
             if isinstance(text := state.config_map.data.get(key), str)
         }
-        findings = await asyncio.to_thread(examine, state.config_map.data)
+        findings = await self._admission.judging.run(examine, state.config_map.data)
         return {
             **self._named,
             "data": data,
@@ -74,13 +74,15 @@ class Page:
     async def explain(self, body: bytes) -> Mapping[str, Any]:
         """What the profile in a body does to the pods in it, or what is wrong with either.
 
-        Raises ValueError if the body is not as the page writes it.
+        Raises ValueError if the body is not as the page writes it, or longer than 1.5 MiB.
         """
+        if len(body) > _MOST_BYTES:
+            raise ValueError(f"the body must have at most {_MOST_BYTES} bytes, it has {len(body)}")
         try:
             question = _QUESTION.validate_json(body)
         except ValidationError:
             raise ValueError("the body must have profile, pod and namespaceLabels") from None
-        return await asyncio.to_thread(_answer, question)
+        return await self._admission.judging.run(_answer, question)
 
 
 def _answer(question: _Question) -> Mapping[str, Any]:

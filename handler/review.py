@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
-from msgspec import Meta, Struct, field, json
-from pydantic_core import from_json
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, ValidationError, field, json
 
 from .pod import Pod
+from .shorten import shorten
 
 __all__ = ["BadReviewError", "Response", "Review", "read", "read_config_map_data"]
 
@@ -18,7 +18,18 @@ __all__ = ["BadReviewError", "Response", "Review", "read", "read_config_map_data
 _LONGEST_WARNING = 250
 _MOST_WARNINGS = 10
 
+# Above this size, in bytes, a body is decoded in two steps: what is not looked at is dropped
+# first, and the entries of the rest are counted before any of them becomes an object.
+_LARGE = 16 * 1024
+_MOST_ENTRIES = 10_000
+"""Labels, annotations, tolerations and so on of one review, together: about 2 MB as objects."""
+_CHUNK = 64 * 1024
+
+_LONGEST_MESSAGE = 300
+_DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
+_LONGEST_DNS_LABEL = 63
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
+_AT_BYTE = re.compile(r"(.*) \(byte (\d+)\)")
 _KNOWN = {
     "kind": "AdmissionReview",
     "apiVersion": "admission.k8s.io/v1 or admission.k8s.io/v1beta1",
@@ -85,6 +96,53 @@ class _ConfigMapReview(Struct, frozen=True, rename="camel"):
     request: ConfigMapRequest
 
 
+class _Outline(Struct, omit_defaults=True, rename="camel"):
+    """What is looked at of an object: the fields of Pod and ConfigMap, not yet decoded.
+
+    The base of the outlines, each field of which may hold anything.
+    """
+
+
+class _MetadataOutline(_Outline, rename="camel"):
+    name: Raw | UnsetType = UNSET
+    generate_name: Raw | UnsetType = UNSET
+    labels: Raw | UnsetType = UNSET
+    annotations: Raw | UnsetType = UNSET
+    owner_references: Raw | UnsetType = UNSET
+
+
+class _SpecOutline(_Outline, rename="camel"):
+    node_name: Raw | UnsetType = UNSET
+    node_selector: Raw | UnsetType = UNSET
+    tolerations: Raw | UnsetType = UNSET
+    affinity: Raw | UnsetType = UNSET
+
+
+class _ObjectOutline(_Outline, rename="camel"):
+    metadata: _MetadataOutline | UnsetType | None = UNSET
+    spec: _SpecOutline | UnsetType | None = UNSET
+    data: Raw | UnsetType = UNSET
+
+
+class _RequestOutline(_Outline, rename="camel"):
+    uid: Raw | UnsetType = UNSET
+    operation: Raw | UnsetType = UNSET
+    resource: Raw | UnsetType = UNSET
+    sub_resource: Raw | UnsetType = UNSET
+    namespace: Raw | UnsetType = UNSET
+    name: Raw | UnsetType = UNSET
+    dry_run: Raw | UnsetType = UNSET
+    object: _ObjectOutline | UnsetType | None = UNSET
+
+
+class _ReviewOutline(_Outline, rename="camel"):
+    kind: Raw | UnsetType = UNSET
+    api_version: Raw | UnsetType = UNSET
+    request: _RequestOutline | UnsetType = UNSET
+
+
+_RAW = json.Decoder(Raw)
+_REVIEW_OUTLINE = json.Decoder(_ReviewOutline)
 _ENVELOPE_REVIEW = json.Decoder(_EnvelopeReview)
 _POD_REVIEW = json.Decoder(_PodReview)
 _CONFIG_MAP_REVIEW = json.Decoder(_ConfigMapReview)
@@ -114,7 +172,9 @@ def read(body: bytes) -> Review:
     Raises BadReviewError.
     """
     try:  # nearly all reviews are of pods; others may have an object of any form
-        review = _POD_REVIEW.decode(body)
+        review = _POD_REVIEW.decode(_bounded(body))
+    except BadReviewError:
+        raise
     except (ValueError, RecursionError) as error:
         envelope = _parse(_ENVELOPE_REVIEW, body)
         if envelope.request.concerns("pods", "CREATE"):
@@ -125,6 +185,13 @@ def read(body: bytes) -> Review:
         return Review(review.api_version, request, None)
     if request.object is None:
         raise BadReviewError("request.object: is required to create a pod")
+    # It becomes a cache's key and a part of a path at the API server.
+    namespace = request.namespace or ""
+    if len(namespace) > _LONGEST_DNS_LABEL or not _DNS_LABEL.fullmatch(namespace):
+        raise BadReviewError(
+            "request.namespace: must be the name of a namespace, at most 63 of a-z, 0-9 and '-'"
+            f" with a letter or a digit at both ends, got {shorten(ascii(namespace), 60)}"
+        )
     return Review(review.api_version, request, request.object)
 
 
@@ -133,7 +200,37 @@ def read_config_map_data(body: bytes) -> Mapping[str, Any]:
 
     Raises BadReviewError.
     """
-    return _parse(_CONFIG_MAP_REVIEW, body).request.object.data or {}
+    return _parse(_CONFIG_MAP_REVIEW, _bounded(body)).request.object.data or {}
+
+
+def _bounded(body: bytes) -> bytes:
+    """The body, or of a large one what is looked at.
+
+    Raises BadReviewError if that has too many entries, and a ValueError of msgspec where it has
+    another form.
+    """
+    if len(body) <= _LARGE:
+        return body
+    outline = json.encode(_REVIEW_OUTLINE.decode(body))
+    if outline.count(b",") > _MOST_ENTRIES and _entries(outline) > _MOST_ENTRIES:
+        raise BadReviewError(
+            f"the object's labels, annotations, tolerations and so on, or its data, have more than"
+            f" {_MOST_ENTRIES} entries"
+        )
+    return outline
+
+
+def _entries(text: bytes) -> int:
+    """The commas outside strings; counting ends above the limit."""
+    text = text.replace(rb"\\", b"").replace(rb"\"", b"")
+    count, quoted = 0, False
+    for start in range(0, len(text), _CHUNK):
+        pieces = text[start : start + _CHUNK].split(b'"')
+        count += b"".join(pieces[quoted::2]).count(b",")
+        quoted ^= len(pieces) % 2 == 0
+        if count > _MOST_ENTRIES:
+            break
+    return count
 
 
 def write(review: Review, response: Response) -> bytes:
@@ -179,16 +276,34 @@ def _parse(form: json.Decoder[_T], body: bytes) -> _T:
 
 
 def _bad(error: ValueError | RecursionError, body: bytes) -> BadReviewError:
-    try:
-        from_json(body)  # unlike msgspec, it looks at all of the body, and says where it is wrong
-    except ValueError as exact:
-        return BadReviewError(f"the body is not JSON: {exact}")
+    if isinstance(error, ValidationError):
+        try:
+            _RAW.decode(body)  # looks at all of the body, and makes nothing of it
+        except (ValueError, RecursionError) as malformed:
+            error = malformed
+    if not isinstance(error, ValidationError):
+        return BadReviewError(f"the body is not JSON: {_malformed(error, body)}")
     message, _, path = str(error).partition(" - at `$")
     where = path.strip(".`")
     if missing := _MISSING.fullmatch(message):
         where, message = f"{where}.{missing[1]}".lstrip("."), "is required"
+    message = shorten(message.replace("`", ""), _LONGEST_MESSAGE)
     if where in _KNOWN:
         message += f", known is {_KNOWN[where]}"
-    return BadReviewError(
-        f"the body is not an AdmissionReview: {where or 'the body'}: {message.replace('`', '')}"
-    )
+    return BadReviewError(f"the body is not an AdmissionReview: {where or 'the body'}: {message}")
+
+
+def _malformed(error: ValueError | RecursionError, body: bytes) -> str:
+    """What is wrong with JSON and, as far as msgspec tells, where."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply (recursion limit)"
+    message = str(error).removeprefix("JSON is malformed: ")
+    if found := _AT_BYTE.fullmatch(message):
+        message, at = found[1], int(found[2])
+    elif message == "Input data was truncated":
+        at = max(len(body) - 1, 0)
+    else:
+        return shorten(message, _LONGEST_MESSAGE)
+    line = body.count(b"\n", 0, at) + 1
+    column = at - body.rfind(b"\n", 0, at)
+    return f"{message} at line {line} column {column}"

@@ -249,6 +249,45 @@ def test_an_unreachable_api_server_costs_reviews_no_time_when_it_is_known(
                 time.sleep(0.02)
 
 
+def test_an_idle_namespace_costs_no_wait_in_an_outage_that_is_known(
+    api: APIServer, tmp_path: Path
+) -> None:
+    put_profile(api, BY_NAMESPACE)
+    api.put_namespace("team-a", {"eci": "true"})
+    api.put_namespace("team-b", {"eci": "true"})
+    with on(api, tmp_path, ttl=0.5) as server:
+        assert placed(server, pod("team-b"))
+        with api.fault("silent"):
+            wait_until(
+                lambda: "can't be loaded" in str(server.log_lines()) or not send(server, pod())
+            )
+            began = time.monotonic()
+            assert placed(server, pod("team-b"))  # for the first time since the outage began
+            assert time.monotonic() - began < 0.5
+
+
+def test_a_namespace_that_fails_beside_a_healthy_one_is_told_once(
+    api: APIServer, tmp_path: Path
+) -> None:
+    put_profile(api, BY_NAMESPACE)
+    api.put_namespace("team-a", {"eci": "true"})
+    api.put_namespace("team-b", {"eci": "true"})
+    with on(api, tmp_path, ttl=0.2) as server:
+        assert placed(server, pod("team-a"))
+        assert placed(server, pod("team-b"))
+        with api.fault("status", NAMESPACE, code=500):
+            end = time.monotonic() + 3
+            while time.monotonic() < end:
+                assert placed(server, pod("team-a"))
+                assert placed(server, pod("team-b"))
+            messages = [line["message"] for line in server.log_lines()]
+            told = [each for each in messages if "loaded" in each]
+            assert told == ["can't be loaded, the last good one stays in force"]
+        wait_until(
+            lambda: placed(server, pod()) and "can be loaded again" in str(server.log_lines())
+        )
+
+
 def test_refused_connections_are_tried_again_within_the_ttl(api: APIServer, tmp_path: Path) -> None:
     put_profile(api, BY_POD)
     api.refuse()
