@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from .cache import LOAD_SECONDS, Cache, Health, LoadError
-from .executor import BoundedExecutor
+from .executor import BoundedExecutor, in_threads
 from .loader import ProfileLoader, State
 from .mutation import left_alone, mutate
 from .pod import Metadata, Pod
@@ -50,20 +51,18 @@ class Admission:
         health = Health()
         self._profile = Cache(
             "profile",
-            self._loader.load,
+            in_threads("profile", 1, self._loader.load),
             ttl=settings.ttl,
-            keep=float("inf"),
+            keep=math.inf,
             size=1,
-            threads=1,
             health=health,
         )
         self._namespaces = Cache(
             "namespace",
-            self._namespace_labels,
+            in_threads("namespace", NAMESPACE_THREADS, self._namespace_labels),
             ttl=settings.ttl,
             keep=_NAMESPACE_KEPT,
             size=_NAMESPACES,
-            threads=NAMESPACE_THREADS,
             health=health,
         )
         self.judging = BoundedExecutor("judging", _MOST_JUDGED)
@@ -86,11 +85,8 @@ class Admission:
         facts = _facts(request, pod)
         if reason := left_alone(pod):
             return Decision("left_alone", write(review, Response()), {**facts, "reason": reason})
-        state, left = self._profile.fresh(self._key), LOAD_SECONDS
-        if state is None:
-            began = time.monotonic()
-            state = await self._profile.get(self._key)
-            left -= time.monotonic() - began
+        began = time.monotonic()
+        state = await self._profile.get(self._key)
         if not request.dry_run:
             self._report_once(state)
         if state.matcher is None:
@@ -98,10 +94,8 @@ class Admission:
         labels = (pod.metadata and pod.metadata.labels) or {}
         selectors = state.matcher.match_by_pod(labels)
         if selectors is None:
-            namespace = request.namespace or ""
-            namespace_labels = self._namespaces.fresh(namespace)
-            if namespace_labels is None:
-                namespace_labels = await self._namespaces.get(namespace, left)
+            left = LOAD_SECONDS - (time.monotonic() - began)
+            namespace_labels = await self._namespaces.get(request.namespace or "", left)
             selectors = state.matcher.match(labels, namespace_labels)
         if not selectors:
             return Decision("no_match", write(review, Response()), facts)
@@ -164,9 +158,7 @@ class Admission:
             return self._source.namespace_labels(name)
         except SourceError as error:
             gone = isinstance(error, NotFoundError)
-            raise LoadError(
-                str(error), answered=error.answered, gone=gone, retry_after=error.retry_after
-            ) from None
+            raise LoadError(str(error), gone=gone, retry_after=error.retry_after) from None
 
 
 def _facts(request: Envelope, pod: Pod | None = None) -> dict[str, Any]:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-import time
-from collections.abc import Callable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -15,16 +12,18 @@ from cachetools import LRUCache, TTLCache
 
 from .metrics import LOADS, USES
 
-__all__ = ["Cache", "Health", "LoadError"]
+__all__ = ["LOAD_SECONDS", "Cache", "Health", "LoadError"]
 
 T = TypeVar("T")
 
-# Well below the time-out of a registration, so that our own answer still arrives.
+# Well below the timeout of a registration, so that our own answer still arrives.
 LOAD_SECONDS = 1.8
 """How long a load may take."""
 _RETRY_SECONDS = 1.0
-_MOST_TOLD = 100
-_TELL_AGAIN = 600.0  # seconds
+_SLOW_SECONDS = 0.25  # a failure that took longer is one that nobody should wait for again
+_UNRESPONSIVE_SECONDS = 15.0  # longer than the period of a readiness probe
+_MOST_LOGGED = 100
+_LOG_AGAIN = 600.0  # seconds
 
 _log = logging.getLogger("eci-profile")
 
@@ -32,21 +31,12 @@ _log = logging.getLogger("eci-profile")
 class LoadError(Exception):
     """A value can't be had.
 
-    ``answered``: the source did answer, so it is at work; just this value can't be had.
-    ``gone``: it answered that there is none, so the last good one doesn't count either.
+    ``gone``: the source answered that there is none, so the last good one doesn't count either.
     ``retry_after``: in how many seconds to ask again, if the source said so.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        answered: bool = False,
-        gone: bool = False,
-        retry_after: float = 0.0,
-    ) -> None:
+    def __init__(self, message: str, *, gone: bool = False, retry_after: float = 0.0) -> None:
         super().__init__(message)
-        self.answered = answered
         self.gone = gone
         self.retry_after = retry_after
 
@@ -64,86 +54,86 @@ class _Failure:
     retry: float  # until then the source is not asked again
 
 
-@dataclass(slots=True)
 class Health:
-    """Whether the source that several caches share answered their last load."""
+    """Whether the source that caches share lets those who ask it wait for nothing."""
 
-    answers: bool = True
+    def __init__(self) -> None:
+        self._unresponsive_until = 0.0
+
+    def succeeded(self) -> None:
+        """Note that a load succeeded."""
+        self._unresponsive_until = 0.0
+
+    def failed(self, now: float, seconds: float) -> None:
+        """Note that a load failed, and after how many seconds."""
+        slow = seconds >= _SLOW_SECONDS
+        self._unresponsive_until = now + _UNRESPONSIVE_SECONDS if slow else 0.0
+
+    def unresponsive(self, now: float) -> bool:
+        """Whether the last load failed slowly, and not long ago."""
+        return now < self._unresponsive_until
 
 
 class Cache(Generic[T]):
-    """Values by key, loaded in threads, for use on one event loop.
+    """Values by key, for use on one event loop.
 
-    - Younger than ``ttl`` seconds: from memory, at once.
+    - Younger than ``ttl`` seconds: from memory.
     - Older: loaded again first. Many look-ups at once cause one load.
     - In use: loaded again a little before it is too old, so that no look-up waits.
     - Not loadable: the last good one, for ``keep`` seconds; without one, LoadError. While in use,
-      the source is asked again each second, in the background. While it doesn't answer any cache
-      with the same ``health``, no look-up that has a last good one waits.
+      the source is asked again each second, in the background.
+    - While the source is unresponsive to any cache of the same ``health``: the last good one, and
+      it is loaded behind.
 
-    The time of a value is the time at which its load began. Times are monotonic.
+    At most ``size`` keys are kept, those last used. The time of a value is the time at which its
+    load began. Times are those of the event loop.
     """
 
     def __init__(
         self,
         name: str,
-        load: Callable[[str], T],
+        load: Callable[[str], Awaitable[T]],
         *,
         ttl: float,
         keep: float,
         size: int,
-        threads: int,
         health: Health,
     ) -> None:
         self._name = name
         self._load = load
         self._ttl = ttl
-        # What is kept for ever needs no clock.
-        self._entries: MutableMapping[str, _Entry[T]] = (
-            {} if keep == math.inf else TTLCache(size, keep, timer=time.monotonic)
-        )
+        self._entries: MutableMapping[str, _Entry[T]] = TTLCache(size, keep, timer=_now)
         self._failures: LRUCache[str, _Failure] = LRUCache(size)
         self._loads: dict[str, asyncio.Task[T]] = {}
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._health = health
-        # The reasons that were logged, and for which key. Cleared in time, so that a lasting one is
-        # repeated and one whose key is never loaded again is not held for known for ever.
-        self._told: TTLCache[str, str] = TTLCache(_MOST_TOLD, _TELL_AGAIN, timer=time.monotonic)
-        self._uses = {
-            result: USES.labels(name, result) for result in ("fresh", "loaded", "stale", "failed")
-        }
-        self._counts = {result: LOADS.labels(name, result) for result in ("ok", "failed")}
-
-    def fresh(self, key: str) -> T | None:
-        """The value of the key if it is in memory and young enough: `get` without its cost."""
-        try:
-            entry = self._entries[key]
-        except KeyError:
-            return None
-        if time.monotonic() - entry.loaded >= self._ttl:
-            return None
-        entry.used = True
-        self._uses["fresh"].inc()
-        return entry.value
+        # The reasons that were logged, and for which key. They expire, so that a lasting one is
+        # logged again, and one whose key is never loaded again does not count for ever.
+        self._logged: TTLCache[str, str] = TTLCache(_MOST_LOGGED, _LOG_AGAIN, timer=_now)
+        self._fresh, self._loaded, self._stale, self._failed_uses = (
+            USES.labels(name, result) for result in ("fresh", "loaded", "stale", "failed")
+        )
+        self._ok_loads, self._failed_loads = (
+            LOADS.labels(name, result) for result in ("ok", "failed")
+        )
 
     async def get(self, key: str, within: float = LOAD_SECONDS) -> T:
-        """The value of the key, which is waited for as many seconds.
+        """The value of the key; a load is waited for as many seconds.
 
         Raises LoadError if it can't be loaded and no last good one is kept.
         """
-        value = self.fresh(key)
-        if value is not None:
-            return value
+        now = _now()
         entry = self._entries.get(key)
         if entry is not None:
             entry.used = True
+            if now - entry.loaded < self._ttl:
+                self._fresh.inc()
+                return entry.value
         failure = self._failures.get(key)
-        # In trouble, only those who have nothing else wait for an attempt that is under way.
-        if failure and (time.monotonic() < failure.retry or (entry and key in self._loads)):
+        if failure and now < failure.retry:
             error = failure.error
-        elif entry is not None and not self._health.answers:
+        elif entry and (self._health.unresponsive(now) or (failure and key in self._loads)):
             self._start(key)
-            self._uses["stale"].inc()
+            self._stale.inc()
             return entry.value
         else:
             try:
@@ -152,12 +142,12 @@ class Cache(Generic[T]):
                 error = _load_error(raised)
                 entry = self._entries.get(key)
             else:
-                self._uses["loaded"].inc()
+                self._loaded.inc()
                 return value
         if entry is None:
-            self._uses["failed"].inc()
+            self._failed_uses.inc()
             raise LoadError(f"{self._name} {key}: {error}")
-        self._uses["stale"].inc()
+        self._stale.inc()
         return entry.value
 
     def _start(self, key: str) -> asyncio.Task[T]:
@@ -168,60 +158,68 @@ class Cache(Generic[T]):
         return task
 
     async def _refresh(self, key: str) -> T:
-        loop = asyncio.get_running_loop()
-        began = time.monotonic()
+        began = _now()
         try:
-            load = loop.run_in_executor(self._threads, self._load, key)
-            value = await asyncio.wait_for(load, LOAD_SECONDS)
+            value = await asyncio.wait_for(self._load(key), LOAD_SECONDS)
         except Exception as raised:
             error = _load_error(raised)
-            self._failed(key, error)
+            self._failed(key, error, _now() - began)
             raise error from None
         finally:
             del self._loads[key]
-        self._counts["ok"].inc()
-        self._health.answers = True
+        self._ok_loads.inc()
+        self._health.succeeded()
         self._recovered(key)
         entry = self._entries[key] = _Entry(value, began)
-        took = time.monotonic() - began
+        took = _now() - began
         ahead = max(0.1 * self._ttl, min(3 * took, 0.5 * self._ttl))
-        loop.call_later(max(0.0, self._ttl - took - ahead), self._refresh_if_used, key, entry)
+        self._refresh_later(max(0.0, self._ttl - took - ahead), key, entry)
         return value
 
-    def _refresh_if_used(self, key: str, entry: _Entry[T]) -> None:
-        if entry.used and self._entries.get(key) is entry:
-            self._start(key)
+    def _refresh_later(self, seconds: float, key: str, entry: _Entry[T]) -> None:
+        def refresh_if_used() -> None:
+            if entry.used and self._entries.get(key) is entry:
+                self._start(key)
 
-    def _failed(self, key: str, error: LoadError) -> None:
-        self._counts["failed"].inc()
-        self._health.answers = error.answered
+        asyncio.get_running_loop().call_later(seconds, refresh_if_used)
+
+    def _failed(self, key: str, error: LoadError, seconds: float) -> None:
+        now = _now()
+        self._failed_loads.inc()
+        self._health.failed(now, seconds)
         pause = min(max(error.retry_after, _RETRY_SECONDS), self._ttl)
-        self._failures[key] = _Failure(error, time.monotonic() + pause)
+        self._failures[key] = _Failure(error, now + pause)
         entry = self._entries.get(key)
         if error.gone:
             self._entries.pop(key, None)
-            what = "does not exist"
+            message = "does not exist"
         elif entry is not None:
-            what = "can't be loaded, the last good one stays in force"
             entry.used = False
-            asyncio.get_running_loop().call_later(pause, self._refresh_if_used, key, entry)
+            self._refresh_later(pause, key, entry)
+            message = "can't be loaded, the last good one stays in force"
         else:
-            what = "can't be loaded, and there is none yet"
-        # An outage has one reason for all keys, so it is logged once; a key's own reason too.
-        if (reason := str(error)) not in self._told:
-            self._told[reason] = key
-            _log.warning(what, extra={"cache": self._name, "key": key, "reason": reason})
+            message = "can't be loaded, and there is none yet"
+        # An outage has one reason for all keys, so it is logged once; so is a reason of one key's.
+        if (reason := str(error)) not in self._logged:
+            self._logged[reason] = key
+            _log.warning(message, extra={"cache": self._name, "key": key, "reason": reason})
 
     def _recovered(self, key: str) -> None:
         failure = self._failures.pop(key, None)
         if failure is None:
             return
         last = str(failure.error)
-        over = [each for each in list(self._told) if each == last or self._told.get(each) == key]
+        over = [
+            each for each in list(self._logged) if each == last or self._logged.get(each) == key
+        ]
         for reason in over:
-            self._told.pop(reason, None)
+            self._logged.pop(reason, None)
         if over:
             _log.info("can be loaded again", extra={"cache": self._name, "key": key})
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _load_error(error: Exception) -> LoadError:

@@ -193,9 +193,7 @@ class ClusterSource:
         try:
             return form.validate_json(self._call("GET", path))
         except ValidationError:
-            raise SourceError(
-                "the API server's answer is not the object asked for", answered=True
-            ) from None
+            raise SourceError("the API server's answer is not the object asked for") from None
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> bytes:
         used = self._api
@@ -276,8 +274,7 @@ def _source_error(error: client.ApiException) -> SourceError:
     retry_after = str((error.headers or {}).get("Retry-After", ""))
     return kind(
         f"the API server answers {error.status}: {shorten(str(message), 300)}{remedy}",
-        answered=True,
-        retry_after=float(retry_after) if retry_after.isdecimal() else 0.0,
+        float(retry_after) if retry_after.isdecimal() else 0.0,
     )
 
 

@@ -1,15 +1,25 @@
-"""Long computations, off the event loop and never many at once."""
+"""What blocks, off the event loop and never too much of it at once."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["BoundedExecutor", "BusyError"]
+__all__ = ["BoundedExecutor", "BusyError", "in_threads"]
 
 T = TypeVar("T")
+
+
+def in_threads(name: str, threads: int, read: Callable[[str], T]) -> Callable[[str], Awaitable[T]]:
+    """The same read, in as many threads of its own."""
+    executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
+
+    async def reading(key: str) -> T:
+        return await asyncio.get_running_loop().run_in_executor(executor, read, key)
+
+    return reading
 
 
 class BusyError(Exception):

@@ -49,9 +49,7 @@ class ProfileLoader:
         except NotFoundError:
             config_map = _ABSENT
         except SourceError as error:
-            raise LoadError(
-                str(error), answered=error.answered, retry_after=error.retry_after
-            ) from None
+            raise LoadError(str(error), retry_after=error.retry_after) from None
         version = config_map.resource_version
         PROFILE_VERSION.set(int(version) if version.isdecimal() else 0)
         if self._state is None or _content(self._state.config_map) != _content(config_map):

@@ -10,15 +10,10 @@ __all__ = ["ConfigMap", "NotFoundError", "Source", "SourceError"]
 
 
 class SourceError(Exception):
-    """The source doesn't answer as it should.
+    """The source doesn't answer as it should. ``retry_after``: seconds, where it asked for that."""
 
-    ``answered``: it did answer, but not with what was asked for. ``retry_after``: in how many
-    seconds to ask again, where it asked for that.
-    """
-
-    def __init__(self, message: str, *, answered: bool = False, retry_after: float = 0.0) -> None:
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
         super().__init__(message)
-        self.answered = answered
         self.retry_after = retry_after
 
 
