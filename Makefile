@@ -41,10 +41,12 @@ audit: .venv/bin/python ## look the pinned packages up among known weaknesses
 	.venv-audit/bin/pip install --quiet --disable-pip-version-check pip-audit
 	.venv-audit/bin/pip-audit --requirement requirements.txt
 
-lint: .venv/test.done ## check style (ruff) and types (mypy)
+lint: .venv/test.done ## check style (ruff), types (mypy), shell scripts (shellcheck) and spelling (codespell)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy handler tests k8s
+	$(BIN)/shellcheck .ci/run $(wildcard k8s/*.sh k8s/*/*.sh k8s/*/*/*.sh)
+	$(BIN)/codespell
 
 format: .venv/test.done ## put the code into ruff's format
 	$(BIN)/ruff check --fix

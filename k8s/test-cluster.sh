@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs eci-profile into the cluster of KUBECONFIG, creates pods there as dry runs, checks what
-# became of them, and removes everything. Takes install.sh's variables, and PATIENCE, in seconds.
+# Installs eci-profile into the cluster of KUBECONFIG, creates pods there as dry runs, checks
+# the result, and removes everything. Takes the variables of install.sh, and PATIENCE, in seconds.
 set -eu
 patience=${PATIENCE:-20}
 here=$(cd "$(dirname "$0")" && pwd)
@@ -17,6 +17,7 @@ for taken in 'namespace eci-profile' 'namespace eci-profile-test' \
   fi
 done
 
+# shellcheck disable=SC2317,SC2329  # the trap calls it
 clean_up() {
   status=$?
   "$here/install.sh" uninstall
@@ -42,8 +43,8 @@ metadata: {name: web, namespace: eci-profile-test, labels: {alibabacloud.com/eci
 spec: {containers: [{name: web, image: nginx}]${3:+, $3}}
 END
 }
-# expect WHAT WANTED LABEL [METADATA [SPEC]]: the pod's nodeSelector for the virtual node. It has a
-# while: kube-apiserver takes a moment to see a registration, the function to see a label.
+# expect WHAT WANTED LABEL [METADATA [SPEC]]: check the pod's nodeSelector for the virtual node.
+# Retried, because kube-apiserver and the function take a moment to see a change.
 expect() {
   what=$1 wanted=$2 tries=0
   shift 2
