@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs eci-profile into kubectl's current cluster, shows what it would install, or removes it.
-# Each can be run again. See README.md beside this for the variables.
+# Each can be run again. docs/en/install.md explains the variables.
 #   HOST=... CERTS=... IMAGE=... [URL=...] [COMPONENTS="..."] install.sh install|render|uninstall
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -40,7 +40,7 @@ check() {
   done
 }
 
-# A URL's certificate is the business of those who serve it.
+# With URL, whoever serves it provides the certificate.
 own_certificate() { [ -z "$URL" ]; }
 
 render() {
@@ -71,7 +71,7 @@ install() {
   say "HOST=$HOST CERTS=$CERTS IMAGE=$IMAGE URL=$URL COMPONENTS=$COMPONENTS"
   say "into $(kubectl config current-context)"
   kubectl apply -f "$here/base/namespace.yaml"
-  # Kubernetes before 1.21 doesn't set this label, and the registration excludes by it.
+  # The registration excludes by this label, which Kubernetes sets since 1.21.
   kubectl label --overwrite namespace kube-system kubernetes.io/metadata.name=kube-system
   if own_certificate && [ "$CERTS" = self-signed ]; then
     if kubectl -n eci-profile get secret eci-profile-tls -o name >/dev/null 2>&1; then
@@ -104,7 +104,7 @@ install() {
   fi
   [ "$HOST" != knative ] ||
     kubectl -n eci-profile wait --for=condition=Ready --timeout=180s services.serving.knative.dev/eci-profile-function
-  # Last, so that no pod's creation waits for a function that isn't there yet.
+  # Last, so that no pod waits for a function that isn't there yet.
   say "registering it with kube-apiserver"
   kubectl apply -l "$registration" -f "$work/manifests.yaml"
   say "done; edit the profile with: kubectl -n kube-system edit configmap eci-profile"
@@ -112,7 +112,7 @@ install() {
 
 uninstall() {
   say "from $(kubectl config current-context)"
-  # First, so that no pod's creation waits for a function that has gone.
+  # First, so that no pod waits for a function that is gone.
   say "removing the registration"
   kubectl delete --ignore-not-found mutatingwebhookconfiguration,validatingwebhookconfiguration eci-profile
   say "removing the function and its rights"
@@ -126,7 +126,7 @@ uninstall() {
   say "the profile stays; remove it with: kubectl -n kube-system delete configmap eci-profile"
 }
 
-# kustomize takes folders by relative paths only, so this one has to lie beside them.
+# kustomize accepts relative paths to folders only, so this one has to be next to them.
 work=$(mktemp -d "$here/.install.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs nginx, and has it reload when the certificate in TLS_DIR changes. The kubelet renews a
-# mounted Secret by itself, so there is no other sign of it.
+# Runs nginx, and reloads it when the certificate in TLS_DIR changes: the kubelet updates a mounted
+# Secret without a signal.
 set -eu
 : "${TLS_DIR:=/tls}" "${NGINX_CONF:=/etc/nginx/front/nginx.conf}" "${INTERVAL:=10}"
 
@@ -11,7 +11,7 @@ watch() {
   while sleep "$INTERVAL" && kill -0 $$; do
     found=$(state) || continue
     [ "$found" = "$loaded" ] && continue
-    # A certificate without its key, seen in the middle of a change, is tried again.
+    # In the middle of a change, the certificate may not fit the key: try again.
     if nginx -q -t -c "$NGINX_CONF" && nginx -q -s reload -c "$NGINX_CONF"; then
       loaded=$found
       echo "the certificate was reloaded" >&2

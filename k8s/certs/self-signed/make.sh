@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes tls.crt and tls.key in a directory, signed by the ca.crt and ca.key there; makes those too
-# if they are absent or end before the certificate would. bundle.crt is what clients have to trust.
+# Creates tls.crt and tls.key in a directory, signed by the ca.crt and ca.key there, which it creates
+# too if they are absent or expire before the certificate. bundle.crt is what clients have to trust.
 #   make.sh DIRECTORY [DAYS [DNS_NAME]]
 set -eu
 cd "$1"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes a certificate for kube-apiserver's calls, and the CA that signs it if there is none that
-# lasts: both go into Secrets, the CA into the registration. Run it again to renew.
+# Creates the certificate that kube-apiserver sees, and its CA if there is none that lasts longer.
+# Both go into Secrets, the CA also into the registration. Run it again to renew.
 #   renew.sh [DAYS]
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
