@@ -21,20 +21,20 @@ run: .venv/run.done ## serve on PORT (8080) with the sample profile, without a c
 	  $(BIN)/functions-framework --source handler/main.py --target admit --port $(PORT)
 
 try: .venv/run.done ## send the sample pod (or POD=file) to it, and show what becomes of the pod
-	@$(BIN)/python tests/try.py --port $(PORT) $(or $(POD),$(SAMPLE)/pod.yaml)
+	@$(BIN)/python tests/support/try.py --port $(PORT) $(or $(POD),$(SAMPLE)/pod.yaml)
 
 test: .venv/test.done .venv-func/test.done ## run all tests (or ARGS="-k word"); fails below 95 % branch coverage of handler/
 	$(BIN)/python -m pytest $(or $(ARGS),--cov --cov-report=term)
 
 fuzz: .venv/test.done ## fuzz for SECONDS (600): any body gets an answer, any text a profile or problems
-	$(BIN)/python tests/fuzz.py reviews .fuzz/reviews -max_total_time=$(or $(SECONDS),600)
-	$(BIN)/python tests/fuzz.py profiles .fuzz/profiles -max_total_time=$(or $(SECONDS),600)
+	$(BIN)/python tests/load/fuzz.py reviews .fuzz/reviews -max_total_time=$(or $(SECONDS),600)
+	$(BIN)/python tests/load/fuzz.py profiles .fuzz/profiles -max_total_time=$(or $(SECONDS),600)
 
 soak: .venv/test.done ## send REVIEWS (200000) to one process; its memory and descriptors must stay flat
-	REVIEWS=$(or $(REVIEWS),200000) $(BIN)/python -m pytest tests/test_processes.py -k flat
+	REVIEWS=$(or $(REVIEWS),200000) $(BIN)/python -m pytest tests/load/test_soak.py
 
 bench: .venv/bench.done ## measure speed beside the bare framework: ROUNDS (5), SECONDS (1.5), ARGS
-	PYTHONPATH=tests $(BIN)/python -m bench --rounds $(or $(ROUNDS),5) --seconds $(or $(SECONDS),1.5) $(ARGS)
+	PYTHONPATH=tests:tests/support $(BIN)/python -m bench --rounds $(or $(ROUNDS),5) --seconds $(or $(SECONDS),1.5) $(ARGS)
 
 audit: .venv/bin/python ## look the pinned packages up among known weaknesses
 	$(PYTHON) -m venv .venv-audit

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from apiserver import APIServer
 from hypothesis import HealthCheck, settings
-from server import Server, serving_file
 
 # A busy machine is no finding.
 settings.register_profile(
@@ -28,18 +27,3 @@ def api() -> Iterator[APIServer]:
 def log(tmp_path: Path) -> Path:
     """Where a server writes its log."""
     return tmp_path / "server.log"
-
-
-@pytest.fixture(scope="module")
-def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty file for a profile."""
-    path = tmp_path_factory.mktemp("profile") / "profile.yaml"
-    path.write_text("")
-    return path
-
-
-@pytest.fixture(scope="module")
-def server(profile: Path) -> Iterator[Server]:
-    """A server that looks at the file for every review."""
-    with serving_file(profile) as server:
-        yield server

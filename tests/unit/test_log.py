@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from local import logging_as_before
 
 from handler import log
 
@@ -20,10 +21,9 @@ LOGGER = logging.getLogger("eci-profile")
 def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
-    before = LOGGER.handlers, LOGGER.propagate, LOGGER.level
-    log.set_up("INFO")
-    yield stream
-    LOGGER.handlers, LOGGER.propagate, LOGGER.level = before
+    with logging_as_before():
+        log.set_up("INFO")
+        yield stream
 
 
 def lines(written: io.StringIO) -> list[dict[str, Any]]:

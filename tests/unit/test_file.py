@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from server import (
-    ROOT,
-    Server,
-    checked,
-    clean_environment,
-    command,
-    patch_of,
-    review_of,
-    serving_file,
-)
+from local import Local, local
+from server import checked, patch_of, review_of
 
 PROFILE = """
 kind: ConfigMap
@@ -33,10 +23,17 @@ POD = {"metadata": {"name": "web", "namespace": "team-a"}, "spec": {"containers"
 
 
 def on(profile: Path, **settings: str) -> Any:
-    return serving_file(profile, **{"ECI_PROFILE_TTL": "0.1", **settings})
+    return local(
+        {
+            "ECI_PROFILE_PROVIDER": "file",
+            "ECI_PROFILE_FILE": str(profile),
+            "ECI_PROFILE_TTL": "0.1",
+            **settings,
+        }
+    )
 
 
-def placed(server: Server, namespace: str = "team-a") -> bool:
+def placed(server: Local, namespace: str = "team-a") -> bool:
     review = review_of(POD, namespace=namespace)
     return bool(patch_of(checked(server.post(review), review)))
 
@@ -52,7 +49,7 @@ def test_the_file_is_read_again_when_it_changes(profile: Path) -> None:
     with on(profile) as server:
         assert placed(server)
         profile.write_text(PROFILE.format(key="eci", value="not"))
-        time.sleep(0.2)
+        server.pass_time(0.2)
         assert not placed(server)
 
 
@@ -60,13 +57,13 @@ def test_a_file_that_breaks_or_goes_leaves_the_last_good_one_in_force(profile: P
     with on(profile) as server:
         assert placed(server)
         profile.write_text("kind: [")
-        time.sleep(0.2)
+        server.pass_time(0.2)
         assert placed(server)
         profile.unlink()
-        time.sleep(0.2)
+        server.pass_time(0.2)
         assert placed(server)
         profile.write_text(PROFILE.format(key="eci", value="not"))
-        time.sleep(1.5)
+        server.pass_time(1.5)
         assert not placed(server)
 
 
@@ -131,18 +128,13 @@ def test_an_invalid_profile_does_not_end_the_start_but_is_503(tmp_path: Path) ->
 
 
 def ends(**settings: str) -> str:
-    """What the start says when it ends at once."""
-    ended = subprocess.run(
-        [*command(), "--port", "1"],
-        env={**clean_environment(), "HOME": "/nonexistent", **settings},
-        cwd=ROOT,
-        capture_output=True,
-        timeout=20,
-        check=False,
-    )
-    assert ended.returncode == 1
-    (line,) = ended.stderr.decode().splitlines()
+    """What the start says when it ends at once; process/test_start.py has real ones."""
+    with pytest.raises(SystemExit) as ended, local({"HOME": "/nonexistent", **settings}):
+        pass
+    line = ended.value.code
+    assert isinstance(line, str)
     assert line.startswith("eci-profile: ")
+    assert "\n" not in line
     return line
 
 

@@ -1,21 +1,17 @@
-"""``explain``: what it says of the files in data/explain, and that the server does just that."""
+"""``explain``: what it says of the files in data/explain, and that the function does just that."""
 
 from __future__ import annotations
 
 import json
-import os
-import pty
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
+import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from apiserver import APIServer
+from cases import CASES, read_case
 from cli import run
-from server import DATA, ROOT, Server, checked, clean_environment, patch_of, review_of
+from local import Local
+from server import DATA, checked, patch_of, review_of
 
 from handler.explanation import explain
 from handler.matching import Matcher
@@ -24,7 +20,6 @@ from handler.profile import parse
 
 FOLDER = DATA / "explain"
 GOLDEN = sorted(path.name for path in FOLDER.glob("*.yaml"))
-CASES = sorted((DATA / "cases").glob("*.in.yaml"))
 
 
 @pytest.mark.parametrize("case", GOLDEN)
@@ -34,29 +29,24 @@ def test_what_is_said_of(case: str) -> None:
     assert result.stdout == (FOLDER / f"{case}.out").read_text("utf-8")
 
 
-def test_the_patch_is_the_servers_for_every_case(server: Server, profile: Path) -> None:
-    def explained(case: Path) -> Any:
-        result = run("explain", "-f", str(case), "--profile", str(case), "--output", "json")
-        assert result.returncode == 0, result.stderr
-        (explanation,) = json.loads(result.stdout)
-        return explanation
+@pytest.mark.parametrize("name", CASES)
+def test_the_patch_is_the_functions(name: str, function: Local, profile: Path) -> None:
+    case = read_case(name)
+    path = str(case.path)
+    result = run("explain", "-f", path, "--profile", path, "--output", "json")
+    assert result.returncode == 0, result.stderr
+    (explanation,) = json.loads(result.stdout)
 
-    assert len(CASES) >= 98
-    with ThreadPoolExecutor(2) as threads:
-        for case, explanation in zip(CASES, threads.map(explained, CASES), strict=True):
-            given = case.read_text("utf-8")
-            profile.write_text(given, "utf-8")
-            (pod,) = (each for each in yaml.safe_load_all(given) if each["kind"] == "Pod")
-            after = next(yaml.safe_load_all(Path(str(case).replace(".in.", ".out.")).read_text()))
-            review = review_of(pod)
-            response = checked(server.post(review), review)
-            assert explanation["patch"] == patch_of(response), case
-            assert explanation["pod"] == after, case
-            assert explanation["warnings"] == response.get("warnings", []), case
-            names = [each["name"] for each in explanation["selectors"] if each["matches"]]
-            audit = response.get("auditAnnotations", {})
-            assert ",".join(names) == audit.get("selectors", ""), case
-            assert (explanation["placement"] or {}).get("policy", "") == audit.get("placement", "")
+    shutil.copyfile(case.path, profile)
+    review = review_of(case.pod)
+    response = checked(function.post(review), review)
+    assert explanation["patch"] == patch_of(response)
+    assert explanation["pod"] == case.after
+    assert explanation["warnings"] == response.get("warnings", [])
+    names = [each["name"] for each in explanation["selectors"] if each["matches"]]
+    audit = response.get("auditAnnotations", {})
+    assert ",".join(names) == audit.get("selectors", "")
+    assert (explanation["placement"] or {}).get("policy", "") == audit.get("placement", "")
 
 
 def test_the_patch_alone() -> None:
@@ -113,26 +103,6 @@ def test_the_profile_of_the_settings() -> None:
     assert result.stdout == (FOLDER / "refused.yaml.out").read_text("utf-8")
 
 
-def test_the_profile_and_namespaces_of_a_cluster(api: APIServer, tmp_path: Path) -> None:
-    environment = {"KUBECONFIG": str(api.write_kubeconfig(tmp_path / "kubeconfig"))}
-    pod = "{kind: Pod, metadata: {name: a, namespace: team-a}}"
-    arguments = ("explain", "-f", "-", "--output", "patch")
-    api.put_namespace("team-a", {"eci": "true"})
-    absent = run(*arguments, text=pod, environment=environment)
-    assert (absent.returncode, absent.stdout) == (0, "[]\n")
-    assert absent.stderr == "there is no profile kube-system/eci-profile\n"
-    selectors = [{"name": "a", "namespaceSelector": {"matchLabels": {"eci": "true"}}}]
-    api.put_config_map("kube-system", "eci-profile", {"selectors": json.dumps(selectors)})
-    assert "nodeSelector" in run(*arguments, text=pod, environment=environment).stdout
-    other = run(*arguments, "--namespace", "nowhere", text=pod, environment=environment)
-    assert other.returncode == 2
-    assert "there is no namespace nowhere" in other.stderr
-    api.refuse()
-    unreachable = run(*arguments, "--profile", "cluster", text=pod, environment=environment)
-    assert unreachable.returncode == 2
-    assert "can't be reached" in unreachable.stderr
-
-
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -173,27 +143,6 @@ def test_wrong_uses_end_with_one_sentence(tmp_path: Path) -> None:
         assert result.returncode == 2
         assert said in result.stderr
         assert "Traceback" not in result.stderr
-
-
-@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
-def test_a_terminal_sees_colours_unless_it_wants_none(
-    variables: dict[str, str], coloured: bool
-) -> None:
-    case = str(FOLDER / "refused.yaml")
-    environment = {k: v for k, v in clean_environment().items() if k != "NO_COLOR"}
-    ours, theirs = pty.openpty()
-    with os.fdopen(ours, "rb", 0) as terminal:
-        subprocess.run(
-            [sys.executable, "-m", "handler", "explain", "-f", case, "--profile", case],
-            cwd=ROOT,
-            env={**environment, **variables},
-            stdout=theirs,
-            check=True,
-        )
-        os.close(theirs)
-        seen = terminal.read(2**16)
-    assert b"Placement" in seen
-    assert (b"\033[2m" in seen) == coloured
 
 
 def test_an_effect_that_is_left_out_is_told() -> None:

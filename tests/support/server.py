@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import contextlib
 import http.client
+import itertools
 import json
 import os
+import random
 import signal
 import socket
 import ssl
@@ -20,9 +22,11 @@ from typing import IO, Any
 
 import jsonpatch
 
-ROOT = Path(__file__).parent.parent
-DATA = Path(__file__).parent / "data"
-START_SECONDS = 20
+ROOT = Path(__file__).parents[2]
+DATA = ROOT / "tests" / "data"
+START_SECONDS = 60  # on a machine that does much else
+REVIEW_PATH = "/mutate?timeout=5s"
+REVIEW_HEADERS = {"Content-Type": "application/json", "Accept": "application/json, */*"}
 
 
 @dataclass
@@ -38,9 +42,45 @@ class Reply:
         return json.loads(self.body)
 
 
+class Service:
+    """The function, wherever it runs, and the requests that one can send to it."""
+
+    log: IO[bytes]
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        raise NotImplementedError
+
+    def post(self, review: Any) -> Reply:
+        """Send a review as kube-apiserver does."""
+        return self.request("POST", REVIEW_PATH, json.dumps(review).encode(), REVIEW_HEADERS)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The value of a metric, 0 if it was never counted."""
+        return self.metrics().get(series(name, labels), 0.0)
+
+    def metrics(self) -> dict[str, float]:
+        """The value of each series."""
+        lines = self.request("GET", "/metrics").body.decode().splitlines()
+        pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, value in pairs}
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        """What it has written to standard error, each line a JSON object."""
+        with contextlib.suppress(OSError):  # it may have ended
+            self.request("GET", "/metrics")  # which has it write what it still keeps
+        self.log.seek(0)
+        return [json.loads(line) for line in self.log.read().decode().splitlines()]
+
+
 @dataclass
-class Server:
-    """A running server process, and the requests that one can send to it."""
+class Server(Service):
+    """A running server process."""
 
     port: int
     process: subprocess.Popen[bytes]
@@ -56,29 +96,15 @@ class Server:
     ) -> Reply:
         return request(self.port, method, path, body, headers, self.tls)
 
-    def post(self, review: Any) -> Reply:
-        """Send a review as kube-apiserver does."""
-        return post(self.port, review, self.tls)
-
     def connect(self, tls: ssl.SSLContext | None = None) -> http.client.HTTPConnection:
         """A connection to it, for several requests."""
         return connect(self.port, tls or self.tls)
 
-    def metric(self, name: str, **labels: str) -> float:
-        """The value of a metric, 0 if it was never counted."""
-        written = ",".join(f'{key}="{value}"' for key, value in labels.items())
-        series = f"{name}{{{written}}}" if labels else name
-        for line in self.request("GET", "/metrics").body.decode().splitlines():
-            if line.startswith(f"{series} "):
-                return float(line.split()[-1])
-        return 0.0
 
-    def log_lines(self) -> list[dict[str, Any]]:
-        """What the process has written to standard error, each line a JSON object."""
-        with contextlib.suppress(OSError):  # it may have ended
-            self.request("GET", "/metrics")  # which has it write what it still keeps
-        self.log.seek(0)
-        return [json.loads(line) for line in self.log.read().decode().splitlines()]
+def series(name: str, labels: Mapping[str, str]) -> str:
+    """A metric of these labels, as Prometheus' text format names it."""
+    written = ",".join(f'{key}="{value}"' for key, value in labels.items())
+    return f"{name}{{{written}}}" if labels else name
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
@@ -120,7 +146,8 @@ def running(
     tls: ssl.SSLContext | None = None,
 ) -> Iterator[Server]:
     """Run a server that listens on this port. Its standard error goes to the file ``log``."""
-    with log.open("w+b") as written:
+    log.write_bytes(b"")
+    with log.open("a+b") as written:  # for the process appends while we read
         process = subprocess.Popen(
             arguments,
             env={**clean_environment(), **environment},
@@ -171,9 +198,8 @@ def exchange(
 
 def post(port: int, review: Any, tls: ssl.SSLContext | None = None) -> Reply:
     """Send a review as kube-apiserver does."""
-    headers = {"Content-Type": "application/json", "Accept": "application/json, */*"}
     body = json.dumps(review).encode()
-    return request(port, "POST", "/mutate?timeout=5s", body, headers, tls)
+    return request(port, "POST", REVIEW_PATH, body, REVIEW_HEADERS, tls)
 
 
 def command(entry: str = "handler/main.py") -> list[str]:
@@ -186,14 +212,29 @@ def clean_environment() -> dict[str, str]:
     mine = ("ECI_PROFILE_", "KUBE", "FUNCTION_", "LISTEN_ADDRESS", "PORT")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(mine)}
     if "COVERAGE_PROCESS_CONFIG" in environment:
-        environment["PYTHONPATH"] = str(ROOT / "tests" / "coverage_hook")
+        environment["PYTHONPATH"] = str(Path(__file__).with_name("coverage_hook"))
     return environment
 
 
+def _ports() -> Iterator[int]:
+    """Ports below those that Linux gives to clients, others in each of pytest-xdist's workers."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
+    size = (_LAST_PORT - _FIRST_PORT) // _WORKERS
+    first = random.randrange(size)  # noqa: S311
+    for number in itertools.count(first):
+        yield _FIRST_PORT + worker * size + number % size
+
+
+_FIRST_PORT, _LAST_PORT, _WORKERS = 10_000, 32_768, 16
+_NUMBERS = _ports()
+
+
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """A port that nobody listens on, and that this gives out for the first time in long."""
+    while True:
+        port = next(_NUMBERS)
+        with contextlib.suppress(OSError), socket.create_server(("", port)):
+            return port
 
 
 def _wait_until_alive(server: Server) -> None:
@@ -205,7 +246,7 @@ def _wait_until_alive(server: Server) -> None:
         with contextlib.suppress(OSError, http.client.HTTPException):
             if server.request("GET", "/healthz").status == 200:
                 return
-        time.sleep(0.05)
+        time.sleep(0.02)
     raise RuntimeError("the server does not answer")
 
 

@@ -1,4 +1,4 @@
-"""Reviews that a real kube-apiserver sent, answered by the server as README starts it."""
+"""Reviews that a real kube-apiserver sent, and what is answered, whatever the host."""
 
 from __future__ import annotations
 
@@ -8,32 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from server import DATA, Server, checked, patch_of, patched, serving
-
-REVIEWS = {path.stem: json.loads(path.read_text()) for path in DATA.glob("reviews/*.json")}
-
-SELECTORS = [
-    {
-        "name": "eci",
-        "objectSelector": {
-            "matchExpressions": [
-                {"key": "created-by-eci", "operator": "In", "values": ["true"]},
-            ]
-        },
-        "effect": {
-            "annotations": {"k8s.aliyun.com/eci-image-cache": "true", "example.com/owner": "eci"},
-            "labels": {"placed-by": "eci-profile", "app": "eci"},
-        },
-    },
-    {"name": "gpu", "objectSelector": {"matchLabels": {"gpu": "true"}}, "policy": {"fair": {}}},
-    {"name": "opt-in", "objectSelector": {"matchLabels": {"alibabacloud.com/eci": "true"}}},
-    {
-        "name": "nobody",
-        "namespaceSelector": {"matchLabels": {"no": "such"}},
-        "effect": {"labels": {"wrong": "wrong"}},
-    },
-]
+from local import Local, local
+from reviews import PROFILE, REVIEWS
+from server import checked, patch_of, patched
 
 # Where the pod of the recording goes by these selectors; all others stay as they are.
 EXPECTED = {
@@ -50,21 +27,10 @@ EXPECTED = {
 }
 
 
-@pytest.fixture(scope="module", params=[(), ("--asgi",)], ids=["plain", "asgi"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    yield from _server(tmp_path_factory.mktemp("reviews"), request.param)
-
-
-def _server(directory: Path, options: tuple[str, ...]) -> Iterator[Server]:
-    config_map = {
-        "kind": "ConfigMap",
-        "metadata": {"name": "eci-profile", "namespace": "kube-system"},
-        "data": {"selectors": json.dumps(SELECTORS)},
-    }
-    profile = directory / "profile.yaml"
-    profile.write_text(yaml.safe_dump(config_map))
-    settings = {"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": str(profile)}
-    with serving(settings, directory / "server.log", *options) as server:
+@pytest.fixture(scope="module")
+def server(profile: Path) -> Iterator[Local]:
+    profile.write_text(PROFILE)
+    with local({"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": str(profile)}) as server:
         yield server
 
 
@@ -80,7 +46,7 @@ def contains(after: Any, before: Any) -> bool:
 
 
 @pytest.mark.parametrize("name", [name for name in REVIEWS if name.startswith("pod-")])
-def test_a_pods_review_is_answered_as_the_api_server_wants_it(name: str, server: Server) -> None:
+def test_a_pods_review_is_answered_as_the_api_server_wants_it(name: str, server: Local) -> None:
     review = REVIEWS[name]
     response = checked(server.post(review), review)
 
@@ -117,13 +83,13 @@ def test_a_pods_review_is_answered_as_the_api_server_wants_it(name: str, server:
     ],
     ids=json.dumps,
 )
-def test_only_the_creation_of_a_pod_itself_counts(change: dict[str, Any], server: Server) -> None:
+def test_only_the_creation_of_a_pod_itself_counts(change: dict[str, Any], server: Local) -> None:
     review = json.loads(json.dumps(REVIEWS["pod-of-deployment"]))
     review["request"].update(change)
     assert checked(server.post(review), review).keys() == {"uid", "allowed"}
 
 
-def test_the_users_values_stay_and_are_named(server: Server) -> None:
+def test_the_users_values_stay_and_are_named(server: Local) -> None:
     review = REVIEWS["pod-labelled-with-nodeselector-and-toleration"]
     response = checked(server.post(review), review)
     assert response["warnings"] == [
@@ -133,12 +99,12 @@ def test_the_users_values_stay_and_are_named(server: Server) -> None:
     ]
 
 
-def test_a_good_profile_is_accepted(server: Server) -> None:
+def test_a_good_profile_is_accepted(server: Local) -> None:
     review = REVIEWS["configmap-create"]
     assert checked(server.post(review), review)["allowed"]
 
 
-def test_a_bad_profile_is_refused_with_its_problem(server: Server) -> None:
+def test_a_bad_profile_is_refused_with_its_problem(server: Local) -> None:
     review = REVIEWS["configmap-update-broken-json"]
     response = checked(server.post(review), review)
     assert not response["allowed"]
@@ -146,7 +112,7 @@ def test_a_bad_profile_is_refused_with_its_problem(server: Server) -> None:
     assert "selectors: line 1, column 13" in response["status"]["message"]
 
 
-def test_config_maps_of_other_names_are_nobodys_business(server: Server) -> None:
+def test_config_maps_of_other_names_are_nobodys_business(server: Local) -> None:
     for field, value in (("name", "other"), ("namespace", "default")):
         review = json.loads(json.dumps(REVIEWS["configmap-update-broken-json"]))
         review["request"][field] = value
@@ -154,7 +120,7 @@ def test_config_maps_of_other_names_are_nobodys_business(server: Server) -> None
         assert checked(server.post(review), review)["allowed"]
 
 
-def test_a_doubtful_profile_is_accepted_with_a_warning(server: Server) -> None:
+def test_a_doubtful_profile_is_accepted_with_a_warning(server: Local) -> None:
     review = json.loads(json.dumps(REVIEWS["configmap-create"]))
     review["request"]["object"]["data"]["selectors"] = json.dumps(
         [
@@ -171,7 +137,7 @@ def test_a_doubtful_profile_is_accepted_with_a_warning(server: Server) -> None:
     assert warning.startswith('selectors[0] "prefer": policy.normalNodePrefer: cpuRatio')
 
 
-def test_the_deletion_of_the_profile_is_allowed(server: Server) -> None:
+def test_the_deletion_of_the_profile_is_allowed(server: Local) -> None:
     review = json.loads(json.dumps(REVIEWS["configmap-create"]))
     request = review["request"]
     request.update(operation="DELETE", oldObject=request["object"], object=None)

@@ -51,7 +51,7 @@ def openfaas(environment: Mapping[str, str], log: Path) -> Iterator[Server]:
     directory.mkdir()
     (directory / "function").symlink_to(ROOT / "handler")
     index = str(directory / "index.py")
-    shutil.copy(ROOT / "tests" / "openfaas.py", index)
+    shutil.copy(Path(__file__).with_name("openfaas.py"), index)
     port = free_port()
     with running([sys.executable, index, str(port)], port, environment, log) as server:
         yield server

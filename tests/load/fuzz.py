@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing: any body gets an answer, and any text a profile or its problems.
 
-    python tests/fuzz.py reviews|profiles CORPUS [options of libFuzzer, such as -runs=100000]
+    python tests/load/fuzz.py reviews|profiles CORPUS [options of libFuzzer, such as -runs=100000]
 
 A finding ends the process with its stack trace, and is left in the corpus.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 import atheris
 import yaml
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 with atheris.instrument_imports(include=["handler"]):

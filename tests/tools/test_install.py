@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from cluster import Cluster
 from cryptography import x509
+from front import front, make, needs_nginx
 from manifests import IMAGE, K8S, Choice, needs_kubectl, rendered
 from server import ROOT, clean_environment, serving
-from test_front import front, make, needs_nginx
 
 pytestmark = [
     needs_kubectl,

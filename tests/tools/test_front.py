@@ -6,34 +6,35 @@ import contextlib
 import http.client
 import http.server
 import json
-import os
-import re
 import shutil
-import socket
 import ssl
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from front import (
+    INTERVAL,
+    NAME,
+    Front,
+    answers,
+    certificate,
+    front,
+    make,
+    needs_nginx,
+    send,
+    strict,
+)
 from manifests import K8S, built, needs_kubectl, only
 from server import DATA, ROOT, Server, clean_environment, free_port, serving, wait_until
 
-NAME = "eci-profile.eci-profile.svc"
-FRONT = K8S / "front"
-MAKE = K8S / "certs" / "self-signed" / "make.sh"
-NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
 SAMPLE = K8S / "sample" / "profile.yaml"
-INTERVAL = 0.2
 
-needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 
 
@@ -43,14 +44,6 @@ def tls(tmp_path: Path) -> Path:
     directory.mkdir()
     make(directory)
     return directory
-
-
-def make(directory: Path, days: int = 365, name: str = NAME) -> None:
-    subprocess.run([MAKE, directory, str(days), name], check=True)
-
-
-def certificate(path: Path) -> x509.Certificate:
-    return x509.load_pem_x509_certificate(path.read_bytes())
 
 
 def handshake(server: Path, trusted: Path, name: str = NAME) -> int:
@@ -67,13 +60,6 @@ def handshake(server: Path, trusted: Path, name: str = NAME) -> int:
     found = forth.getpeercert(binary_form=True)
     assert found
     return x509.load_der_x509_certificate(found).serial_number
-
-
-def strict(trusted: Path) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=trusted)
-    context.verify_flags |= ssl.VERIFY_X509_STRICT
-    context.hostname_checks_common_name = False  # as in Go
-    return context
 
 
 def test_the_certificate_is_for_the_service_and_of_the_ca(tls: Path) -> None:
@@ -104,81 +90,6 @@ def test_a_ca_that_ends_too_soon_is_replaced_and_stays_trusted(tls: Path, tmp_pa
     handshake(old, tls / "bundle.crt")
     with pytest.raises(ssl.SSLCertVerificationError):
         handshake(tls, old / "bundle.crt")
-
-
-@dataclass
-class Front:
-    port: int
-    tls: Path
-    log: Path
-    name: str
-
-    def connect(self) -> http.client.HTTPConnection:
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=10)
-        connection = http.client.HTTPConnection(self.name)
-        connection.sock = strict(self.tls / "bundle.crt").wrap_socket(
-            plain, server_hostname=self.name
-        )
-        return connection
-
-    def serial(self) -> int:
-        with contextlib.closing(self.connect()) as connection:
-            assert isinstance(connection.sock, ssl.SSLSocket)
-            found = connection.sock.getpeercert(binary_form=True)
-            assert found
-            return x509.load_der_x509_certificate(found).serial_number
-
-
-def send(
-    connection: http.client.HTTPConnection, body: bytes, path: str = "/mutate?timeout=5s"
-) -> tuple[int, bytes]:
-    connection.request("POST", path, body, {"Content-Type": "application/json"})
-    response = connection.getresponse()
-    return response.status, response.read()
-
-
-@contextlib.contextmanager
-def front(
-    upstream: int, tls: Path, host: str = "knative", server_name: str = NAME
-) -> Iterator[Front]:
-    """The front as its pod runs it, except for its ports and paths."""
-    # nginx's workers give up root's rights, and can't look into pytest's own folder.
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        directory.chmod(0o755)
-        port = free_port()
-        here = {"8443": str(port), "/etc/nginx/front": name, "/tls/": f"{tls}/", "/tmp": name}  # noqa: S108
-        for source in (FRONT / "nginx.conf", K8S / host / "upstream.conf"):
-            text = re.sub("|".join(here), lambda found: here[found[0]], source.read_text())
-            text = re.sub(r"(?<=server )\S+:\d+", f"127.0.0.1:{upstream}", text)
-            (directory / source.name).write_text(text)
-        log = directory / "front.log"
-        environment = {
-            **os.environ,
-            "TLS_DIR": str(tls),
-            "NGINX_CONF": str(directory / "nginx.conf"),
-            "INTERVAL": str(INTERVAL),
-            "PATH": f"{Path(NGINX or '').parent}:{os.environ['PATH']}",
-        }
-        with log.open("wb") as written:
-            process = subprocess.Popen([FRONT / "run.sh"], env=environment, stderr=written)
-        try:
-            running = Front(port, tls, log, server_name)
-            wait_until(lambda: _answers(running) or process.poll() is not None)
-            assert process.poll() is None, log.read_text()
-            yield running
-        finally:
-            process.terminate()
-            process.wait(20)
-
-
-def _answers(running: Front, path: str = "/front/healthz") -> bool:
-    try:
-        with contextlib.closing(running.connect()) as connection:
-            connection.request("GET", path)
-            return connection.getresponse().status == 200
-    except OSError:
-        return False
 
 
 @pytest.fixture
@@ -305,10 +216,10 @@ def test_the_host_is_called_by_its_name_on_kept_connections(
             front(upstream.server_port, tls, host) as running,
             contextlib.closing(running.connect()) as connection,
         ):
-            answers = [send(connection, b"{}")[1].decode().split() for _ in range(5)]
+            echoed = [send(connection, b"{}")[1].decode().split() for _ in range(5)]
         upstream.shutdown()
-    assert {tuple(answer[:2]) for answer in answers} == {(expected, "/mutate?timeout=5s")}
-    assert len({answer[2] for answer in answers}) == 1
+    assert {tuple(answer[:2]) for answer in echoed} == {(expected, "/mutate?timeout=5s")}
+    assert len({answer[2] for answer in echoed}) == 1
 
 
 @needs_kubectl
@@ -332,7 +243,7 @@ def test_the_deployments_container_answers_its_probes(tls: Path, log: Path) -> N
     try:
         for name in ("startupProbe", "livenessProbe", "readinessProbe"):
             path = container[name]["httpGet"]["path"]
-            wait_until(lambda path=path: _answers(running, path))  # type: ignore[misc]
+            wait_until(lambda path=path: answers(running, path))  # type: ignore[misc]
     finally:
         process.kill()
         process.wait(20)

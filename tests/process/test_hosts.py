@@ -4,24 +4,41 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-import yaml
 from apiserver import APIServer
+from cases import read_case
 from hosts import HOSTS
-from server import DATA, Server, review_of, wait_until
-from test_cases import CASES
-from test_reviews import SELECTORS
+from local import local
+from reviews import PROFILE, REVIEWS
+from server import DATA, Server, Service, review_of, serving, wait_until
 
-PROFILE = yaml.safe_dump(
-    {
-        "kind": "ConfigMap",
-        "metadata": {"name": "eci-profile", "namespace": "kube-system"},
-        "data": {"selectors": json.dumps(SELECTORS)},
-    }
+# All are in unit/test_cases.py.
+SOME_CASES = (
+    "a-mirror-pod-is-untouched",
+    "a-namespace-can-be-chosen-by-its-name",
+    "a-pod-of-a-deployment-is-placed",
+    "a-pod-that-has-everything-is-unchanged",
+    "a-refused-placement-is-the-first-warning",
+    "a-required-affinity-by-a-bound-beyond-int64-refuses-placement",
+    "a-virtual-node-of-ones-own-replaces-the-default",
+    "empty-fields-of-the-pod-are-filled",
+    "every-selector-that-loses-to-the-pod-is-told",
+    "normal-node-prefer-appends-to-the-preferences-of-the-pod",
+    "selectors-may-be-json-with-comments-and-tabs",
+    "slashes-in-keys-and-tildes-in-values-arrive-unharmed",
+    "unicode-values-arrive-whole-and-warnings-stay-ascii",
 )
+
+
+def asgi(environment: Mapping[str, str], log: Path) -> contextlib.AbstractContextManager[Server]:
+    return serving(environment, log, "--asgi")
+
+
+SERVERS = {**HOSTS, "functions-framework --asgi": asgi}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +47,8 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def hosts(profile: Path) -> Iterator[Mapping[str, Server]]:
+def hosts(profile: Path) -> Iterator[Mapping[str, Service]]:
+    """The hosts, and the function alone, whose answers they have to give."""
     profile.write_text(PROFILE)
     settings = {
         "ECI_PROFILE_PROVIDER": "file",
@@ -39,52 +57,46 @@ def hosts(profile: Path) -> Iterator[Mapping[str, Server]]:
         "ECI_PROFILE_MAX_BODY": "1000000",
     }
     with contextlib.ExitStack() as stack:
-        yield {
+        servers = {
             name: stack.enter_context(host(settings, profile.with_name(f"{name}.log")))
-            for name, host in HOSTS.items()
+            for name, host in SERVERS.items()
         }
+        yield {**servers, "none": stack.enter_context(local(settings))}
 
 
-def answers(hosts: Mapping[str, Server], body: bytes) -> Mapping[str, tuple[int, str, bytes]]:
-    """The hosts' answers; those that are not the first host's are what fails a test."""
+def alike(hosts: Mapping[str, Service], body: bytes, status: int = 200) -> bytes:
     found = {}
-    for name, server in hosts.items():
-        reply = server.request("POST", "/mutate?timeout=5s", body)
+    for name, host in hosts.items():
+        reply = host.request("POST", "/mutate?timeout=5s", body)
         found[name] = reply.status, reply.headers["content-type"], reply.body
-    return found
-
-
-def alike(hosts: Mapping[str, Server], body: bytes, status: int = 200) -> bytes:
-    found = answers(hosts, body)
-    expected = found["functions-framework"]
+    expected = found["none"]
     assert expected[:2] == (status, "application/json")
-    assert found == dict.fromkeys(HOSTS, expected)
+    assert found == dict.fromkeys(hosts, expected)
     return expected[2]
 
 
-@pytest.mark.parametrize("review", sorted(path.name for path in DATA.glob("reviews/*.json")))
-def test_a_review(review: str, hosts: Mapping[str, Server], profile: Path) -> None:
+@pytest.mark.parametrize("review", sorted(REVIEWS))
+def test_a_review(review: str, hosts: Mapping[str, Service], profile: Path) -> None:
     profile.write_text(PROFILE)
-    alike(hosts, (DATA / "reviews" / review).read_bytes())
+    alike(hosts, (DATA / "reviews" / f"{review}.json").read_bytes())
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_a_case(case: str, hosts: Mapping[str, Server], profile: Path) -> None:
-    given = (DATA / "cases" / f"{case}.in.yaml").read_text("utf-8")
-    profile.write_text(given, "utf-8")
-    (pod,) = (each for each in yaml.safe_load_all(given) if each["kind"] == "Pod")
-    alike(hosts, json.dumps(review_of(pod)).encode())
+@pytest.mark.parametrize("name", SOME_CASES)
+def test_a_case(name: str, hosts: Mapping[str, Service], profile: Path) -> None:
+    case = read_case(name)
+    shutil.copyfile(case.path, profile)
+    alike(hosts, json.dumps(review_of(case.pod)).encode())
 
 
 @pytest.mark.parametrize(
     ("body", "status"), [(b"", 400), (b"\xff", 400), (b"{}", 400), (b" " * 1_000_001, 413)]
 )
-def test_no_review(body: bytes, status: int, hosts: Mapping[str, Server]) -> None:
+def test_no_review(body: bytes, status: int, hosts: Mapping[str, Service]) -> None:
     assert json.loads(alike(hosts, body, status))["code"] == status
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_the_uid_comes_back_as_it_was(host: str, hosts: Mapping[str, Server]) -> None:
+def test_the_uid_comes_back_as_it_was(host: str, hosts: Mapping[str, Service]) -> None:
     review = review_of({"metadata": {}}, uid='ü ✓ 😀"\\\n')
     assert hosts[host].post(review).json["response"]["uid"] == review["request"]["uid"]
 
@@ -94,13 +106,13 @@ def test_the_uid_comes_back_as_it_was(host: str, hosts: Mapping[str, Server]) ->
     "path",
     ["/healthz", "/health/liveness", "/_/health", "/readyz", "/health/readiness", "/_/ready"],
 )
-def test_probes(host: str, path: str, hosts: Mapping[str, Server], profile: Path) -> None:
+def test_probes(host: str, path: str, hosts: Mapping[str, Service], profile: Path) -> None:
     profile.write_text(PROFILE)
     assert hosts[host].request("GET", path).status == 200
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_metrics(host: str, hosts: Mapping[str, Server]) -> None:
+def test_metrics(host: str, hosts: Mapping[str, Service]) -> None:
     hosts[host].request("POST", "/", b"")
     assert hosts[host].metric("eci_profile_reviews_total", outcome="bad_request") >= 1
 

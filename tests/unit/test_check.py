@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
-from apiserver import APIServer
 from cli import run
-from server import DATA, checked, serving
+from local import local
+from server import DATA, checked
 
 FOLDER = DATA / "check"
 CASES = sorted(path.name for path in FOLDER.iterdir() if path.suffix in (".yaml", ".json"))
@@ -68,7 +68,7 @@ def test_the_same_problems_as_in_the_review_of_the_config_map(tmp_path: Path) ->
     review = json.loads((DATA / "reviews" / "configmap-create.json").read_text("utf-8"))
     (tmp_path / "empty.yaml").write_text("")
     settings = {"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": str(tmp_path / "empty.yaml")}
-    with serving(settings, tmp_path / "log") as server:
+    with local(settings) as server:
         for file, case in zip(files, INVALID, strict=True):
             data = case.get("data") or {"selectors": case["selectors"]}
             review["request"]["object"]["data"] = data
@@ -88,7 +88,7 @@ def test_a_refusal_is_capped_with_a_count(tmp_path: Path) -> None:
     review["request"]["object"]["data"] = {"selectors": json.dumps(selectors)}
     (tmp_path / "empty.yaml").write_text("")
     settings = {"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": str(tmp_path / "empty.yaml")}
-    with serving(settings, tmp_path / "log") as server:
+    with local(settings) as server:
         response = checked(server.post(review), review)
     lines = response["status"]["message"].splitlines()
     assert lines[0] == "the profile was not saved, it has 50 problems:"
@@ -103,7 +103,7 @@ def test_a_doubtful_profile_is_saved_with_the_same_warnings(tmp_path: Path) -> N
     review["request"]["object"]["data"] = document["data"]
     (tmp_path / "empty.yaml").write_text("")
     settings = {"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": str(tmp_path / "empty.yaml")}
-    with serving(settings, tmp_path / "log") as server:
+    with local(settings) as server:
         response = checked(server.post(review), review)
     assert response["allowed"]
     told = (FOLDER / "doubts.yaml.out").read_text("utf-8").splitlines()
@@ -177,37 +177,3 @@ def test_wrong_uses_end_with_one_sentence(tmp_path: Path) -> None:
     result = run("check", "-", environment={"ECI_PROFILE_TTL": "x"})
     assert result.returncode == 2
     assert result.stderr.startswith("eci-profile: ECI_PROFILE_TTL must be")
-
-
-def test_the_profile_of_a_cluster(api: APIServer, tmp_path: Path) -> None:
-    environment = {"KUBECONFIG": str(api.write_kubeconfig(tmp_path / "kubeconfig"))}
-    absent = run("check", "cluster", environment=environment)
-    assert absent.returncode == 2
-    assert 'configmaps "eci-profile" not found' in absent.stderr
-    text = '[\n  {"name": "a", "objectSelector": {"matchLabels": {"a": 1}}}\n]\n'
-    api.put_config_map("kube-system", "eci-profile", {"selectors": text})
-    result = run("check", "cluster", environment=environment)
-    assert result.returncode == 1
-    assert result.stdout == (
-        'kube-system/eci-profile/selectors:2:57: error: selectors[0] "a":'
-        ' objectSelector.matchLabels["a"]: must be a string, got 1; write "1"\n'
-    )
-    api.refuse()
-    unreachable = run("check", "cluster", environment=environment)
-    assert unreachable.returncode == 2
-    assert "can't be reached" in unreachable.stderr
-
-
-def test_a_cluster_without_object_selectors(api: APIServer, tmp_path: Path) -> None:
-    environment = {"KUBECONFIG": str(api.write_kubeconfig(tmp_path / "kubeconfig"))}
-    text = '[{"name": "a", "objectSelector": {"matchLabels": {"a": "b"}}}]'
-    api.put_config_map("kube-system", "eci-profile", {"selectors": text})
-    assert run("check", "cluster", environment=environment).stdout == ""
-    api.version |= {"major": "1", "minor": "14+", "gitVersion": "v1.14.8-aliyun.1"}
-    assert run("check", "cluster", environment=environment).stdout == (
-        'kube-system/eci-profile/selectors:1:16: warning: selectors[0] "a": objectSelector:'
-        " Kubernetes 1.14 has it only behind a feature gate, 1.16 always\n"
-    )
-    with api.fault("status", "/version", code=403):
-        result = run("check", "cluster", environment=environment)
-        assert (result.returncode, result.stdout) == (0, "")

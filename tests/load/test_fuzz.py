@@ -1,0 +1,27 @@
+"""Coverage-guided fuzzing for a short while; `make fuzz` does it for longer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from server import ROOT
+
+
+@pytest.mark.parametrize(("target", "runs"), [("reviews", 20_000), ("profiles", 8_000)])
+def test_a_coverage_guided_fuzzer_finds_no_body_without_an_answer(
+    target: str, runs: int, tmp_path: Path
+) -> None:
+    pytest.importorskip("atheris", reason="atheris has no wheel for this platform")
+    fuzzing = subprocess.run(
+        [sys.executable, "tests/load/fuzz.py", target, str(tmp_path), f"-runs={runs}"],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+    output = fuzzing.stderr.decode(errors="replace")
+    assert fuzzing.returncode == 0, output[-3000:]
+    assert f"Done {runs} runs" in output

@@ -1,0 +1,47 @@
+"""A start that ends at once, as a real process: its exit code, and the one line it writes."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from server import ROOT, clean_environment, command
+
+
+def ends(**settings: str) -> str:
+    """What the start says; unit/test_file.py has every case."""
+    ended = subprocess.run(
+        [*command(), "--port", "1"],
+        env={**clean_environment(), "HOME": "/nonexistent", **settings},
+        cwd=ROOT,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    (line,) = ended.stderr.decode().splitlines()
+    assert line.startswith("eci-profile: ")
+    return line
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"ECI_PROFILE_TTL": "5s"}, ["ECI_PROFILE_TTL", "'5s'", "seconds"]),
+        ({"KUBECONFIG": "README.md"}, ["KUBECONFIG=README.md"]),
+        ({}, ["no way to the API server", "KUBECONFIG"]),
+    ],
+)
+def test_a_wrong_setting(settings: dict[str, str], words: list[str]) -> None:
+    line = ends(**settings)
+    for word in words:
+        assert word in line
+
+
+def test_a_wrong_file(tmp_path: Path) -> None:
+    profile = tmp_path / "profile.yaml"
+    profile.write_bytes(b"- 5")
+    line = ends(ECI_PROFILE_PROVIDER="file", ECI_PROFILE_FILE=str(profile))
+    assert str(profile) in line
+    assert "not an object" in line
