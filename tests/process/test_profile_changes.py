@@ -108,8 +108,8 @@ def test_an_emptied_and_a_deleted_profile_change_no_pod(api: APIServer, server: 
     becomes(server, None)
     put(api, version(1))
     becomes(server, "v1")
-    kept = api.objects["configmaps", "kube-system", "eci-profile"]["metadata"]["resourceVersion"]
-    assert server.metric("eci_profile_profile_resource_version") == int(kept)
+    kept = api.get("v1", "configmaps", "kube-system", "eci-profile")["metadata"]
+    assert server.metric("eci_profile_profile_resource_version") == int(kept["resourceVersion"])
     api.delete_config_map("kube-system", "eci-profile")
     becomes(server, None)
     assert server.metric("eci_profile_profile_resource_version") == 0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import Cluster
+from apiserver import APIServer
 from cryptography import x509
 from front import front, make, needs_nginx
 from manifests import IMAGE, K8S, Choice, needs_kubectl, rendered
@@ -28,15 +28,16 @@ PROFILE = "configmaps/kube-system/eci-profile"
 
 
 @pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    with Cluster() as cluster:
+def cluster() -> Iterator[APIServer]:
+    with APIServer() as cluster:
+        cluster.put_namespace("openfaas-fn")
         yield cluster
 
 
 def run(
-    directory: Path, cluster: Cluster, target: str, **variables: str
+    directory: Path, cluster: APIServer, target: str, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    kubeconfig = cluster.write_kubeconfig(directory / "kubeconfig")
+    kubeconfig = cluster.write_kubeconfig(directory / "admin.kubeconfig", admin=True)
     return subprocess.run(
         [shutil.which("make") or "make", "-s", target, *(f"{k}={v}" for k, v in variables.items())],
         cwd=ROOT,
@@ -63,7 +64,7 @@ def resources(choice: Choice) -> set[str]:
     return names
 
 
-def bundles(cluster: Cluster) -> set[str | None]:
+def bundles(cluster: APIServer) -> set[str | None]:
     return {
         webhook["clientConfig"].get("caBundle")
         for key, found in cluster.objects.items()
@@ -72,7 +73,7 @@ def bundles(cluster: Cluster) -> set[str | None]:
     }
 
 
-def secret(cluster: Cluster, name: str) -> dict[str, Any]:
+def secret(cluster: APIServer, name: str) -> dict[str, Any]:
     return cluster.get("v1", "secrets", "eci-profile", name)["data"]  # type: ignore[no-any-return]
 
 
@@ -86,7 +87,7 @@ def secret(cluster: Cluster, name: str) -> dict[str, Any]:
     ],
 )
 def test_install_and_uninstall_can_be_repeated(
-    host: str, certs: str, cluster: Cluster, tmp_path: Path
+    host: str, certs: str, cluster: APIServer, tmp_path: Path
 ) -> None:
     crd = {"kind": "CustomResourceDefinition", "metadata": {"name": "functions.openfaas.com"}}
     cluster.put("apiextensions.k8s.io/v1", "customresourcedefinitions", "", crd)
@@ -114,7 +115,7 @@ def test_install_and_uninstall_can_be_repeated(
     assert cluster.names() - before == {PROFILE}
 
 
-def test_a_certificate_is_renewed_and_its_ca_stays(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_certificate_is_renewed_and_its_ca_stays(cluster: APIServer, tmp_path: Path) -> None:
     done(run(tmp_path, cluster, "install", IMAGE=IMAGE))
     before, ca = secret(cluster, "eci-profile-tls"), secret(cluster, "eci-profile-ca")
     assert "valid until" in done(run(tmp_path, cluster, "renew-certificate", DAYS="90"))
@@ -137,14 +138,14 @@ def test_a_certificate_is_renewed_and_its_ca_stays(cluster: Cluster, tmp_path: P
         assert "annotations" not in found["metadata"]
 
 
-def test_openfaas_without_its_operator_gets_no_function(cluster: Cluster, tmp_path: Path) -> None:
+def test_openfaas_without_its_operator_gets_no_function(cluster: APIServer, tmp_path: Path) -> None:
     out = done(run(tmp_path, cluster, "install", HOST="openfaas", IMAGE=IMAGE))
     assert f"IMAGE={IMAGE} faas-cli deploy -f k8s/openfaas/stack.yaml" in out
     assert not any(name.startswith("functions/") for name in cluster.names())
 
 
 def test_a_registration_for_a_url_leaves_certificates_alone(
-    cluster: Cluster, tmp_path: Path
+    cluster: APIServer, tmp_path: Path
 ) -> None:
     url = "https://eci.example.com"
     done(run(tmp_path, cluster, "install", HOST="external", URL=url))
@@ -163,7 +164,7 @@ def test_the_cluster_test_is_skipped_without_a_cluster() -> None:
     assert "skipped: KUBECONFIG is not set" in done(result)
 
 
-def test_the_cluster_test_leaves_an_install_alone(cluster: Cluster, tmp_path: Path) -> None:
+def test_the_cluster_test_leaves_an_install_alone(cluster: APIServer, tmp_path: Path) -> None:
     done(run(tmp_path, cluster, "install", IMAGE=IMAGE))
     was = copy.deepcopy(cluster.objects)
     result = run(tmp_path, cluster, "test-cluster", IMAGE=IMAGE)
@@ -178,7 +179,8 @@ def test_the_cluster_test_tells_whether_pods_are_changed(works: bool, tmp_path: 
     tls = tmp_path / "tls"
     tls.mkdir()
     make(tls, name="localhost")
-    with Cluster(tls / "bundle.crt") as cluster:
+    with APIServer(webhook_ca=tls / "bundle.crt") as cluster:
+        before = cluster.names()
         kubeconfig = cluster.write_kubeconfig(tmp_path / "kubeconfig")
         settings = {"KUBECONFIG": str(kubeconfig), "ECI_PROFILE_TTL": "1"}
         if not works:
@@ -193,4 +195,4 @@ def test_the_cluster_test_tells_whether_pods_are_changed(works: bool, tmp_path: 
         assert result.returncode == (0 if works else 2), result.stdout + result.stderr
         assert result.stdout.count("ok: ") == (7 if works else 4)
         assert ("FAILED" in result.stdout) != works
-        assert cluster.names() == set()
+        assert cluster.names() == before

@@ -1,0 +1,104 @@
+"""The objects of a cluster, as their controllers leave them: workloads are ready at once."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import uuid
+from datetime import datetime, timezone
+from typing import Any
+
+from .status import Object, not_found
+
+Key = tuple[str, str, str, str]  # version, resource, namespace and name
+
+
+class Objects:
+    """In memory. ``objects`` may be looked at; what is in it is replaced, never changed."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.objects: dict[Key, Object] = {}
+        self._revision = itertools.count(1)
+
+    def names(self) -> set[str]:
+        """What there is: resource/namespace/name."""
+        return {"/".join(filter(None, key[1:])) for key in list(self.objects)}
+
+    def get(self, version: str, resource: str, namespace: str, name: str) -> Object:
+        """Return an object. Raises StatusError."""
+        try:
+            return self.objects[version, resource, namespace, name]
+        except KeyError:
+            raise not_found(resource, name) from None
+
+    def put(self, version: str, resource: str, namespace: str, written: Object) -> Object:
+        """Store an object; if it isn't as it was, under a new resourceVersion."""
+        key = (version, resource, namespace, written["metadata"]["name"])
+        now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        with self.lock:
+            before = self.objects.get(key)
+            identity = {"uid": str(uuid.uuid4()), "creationTimestamp": now}
+            if before:
+                identity = {field: before["metadata"][field] for field in identity}
+            metadata = {**written["metadata"], **identity}
+            metadata |= {"namespace": namespace} if namespace else {}
+            if resource == "namespaces":
+                labels = metadata.get("labels") or {}
+                metadata["labels"] = {**labels, "kubernetes.io/metadata.name": key[3]}
+            found = {**written, "apiVersion": version, "metadata": metadata}
+            if written["kind"] in ("Deployment", "Service"):
+                metadata["generation"] = 1
+                found["status"] = _ready(written["spec"].get("replicas", 1))
+            if before is None or _content(before) != _content(found):
+                metadata["resourceVersion"] = str(next(self._revision))
+                self.objects[key] = found
+            return self.objects[key]
+
+    def delete(self, version: str, resource: str, namespace: str, name: str) -> None:
+        """Delete an object, with all that is in it. Raises StatusError if there is none."""
+        with self.lock:
+            self.get(version, resource, namespace, name)
+            gone = [(version, resource, namespace, name)]
+            if resource == "namespaces":
+                gone += [key for key in self.objects if key[2] == name]
+            for key in gone:
+                del self.objects[key]
+            next(self._revision)
+
+
+def _ready(replicas: int) -> Object:
+    counts = ("replicas", "updatedReplicas", "availableReplicas")
+    return {
+        "observedGeneration": 1,
+        **dict.fromkeys(counts, replicas),
+        "conditions": [{"type": "Ready", "status": "True"}],
+    }
+
+
+def _content(found: Object) -> Object:
+    metadata = {k: v for k, v in found["metadata"].items() if k != "resourceVersion"}
+    return {**found, "metadata": metadata}
+
+
+def merged(before: Any, change: Any) -> Any:
+    """A merge patch, which in lists of named objects is a strategic one."""
+    if isinstance(before, dict) and isinstance(change, dict):
+        both = {
+            **before,
+            **{
+                key: merged(before.get(key), value)
+                for key, value in change.items()
+                if value is not None and not key.startswith("$")
+            },
+        }
+        return {key: value for key, value in both.items() if change.get(key, 0) is not None}
+    if isinstance(change, list) and all(isinstance(x, dict) and "name" in x for x in change):
+        found = {entry["name"]: entry for entry in before or []}
+        for entry in change:
+            if entry.get("$patch") == "delete":
+                del found[entry["name"]]
+            else:
+                found[entry["name"]] = merged(found.get(entry["name"]), entry)
+        return list(found.values())
+    return change
