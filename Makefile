@@ -23,8 +23,8 @@ run: .venv/run.done ## serve on PORT (8080) with the sample profile, without a c
 try: .venv/run.done ## send the sample pod (or POD=file) to it, and show what becomes of the pod
 	@$(BIN)/python tests/support/try.py --port $(PORT) $(or $(POD),$(SAMPLE)/pod.yaml)
 
-test: .venv/test.done .venv-func/test.done ## run all tests (or ARGS="-k word"); fails below 95 % branch coverage of handler/
-	$(BIN)/python -m pytest $(or $(ARGS),--cov --cov-report=term)
+test: .venv/test.done .venv-func/test.done ## run all tests (or ARGS="tests/unit"); fails below 95 % branch coverage of handler/
+	$(BIN)/python -m pytest $(or $(ARGS),$(ALL_TESTS))
 
 fuzz: .venv/test.done ## fuzz for SECONDS (600): any body gets an answer, any text a profile or problems
 	$(BIN)/python tests/load/fuzz.py reviews .fuzz/reviews -max_total_time=$(or $(SECONDS),600)
@@ -80,6 +80,9 @@ test-cluster: ## install into the empty cluster of KUBECONFIG, try it with dry r
 clean: ## remove what the other targets made
 	rm -rf .venv .venv-audit .venv-func build *.egg-info bench-results .coverage* .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find handler tests -name __pycache__ -prune -exec rm -rf {} +
+
+# In several processes at once.
+ALL_TESTS := --cov --cov-report=term --durations=15 -n auto --dist loadgroup --no-loadscope-reorder
 
 LOCK := pip compile --quiet --upgrade --universal --python-version 3.10 --no-annotate \
   --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'

@@ -1,7 +1,8 @@
-"""Fixtures that several test files share."""
+"""What all tests share."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,27 @@ settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any machine")
+
+# Files whose tests share nothing that takes long to make, and take long themselves.
+SPLIT = {
+    *("test_bench", "test_cluster", "test_front", "test_fuzz", "test_install"),
+    *("test_processes", "test_profile_changes", "test_soak"),
+}
+LONGEST = "test_serve"  # it waits until a connection was idle for long, so it begins first
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two for each core, since many tests wait for something."""
+    return min(2 * (os.cpu_count() or 1), 16)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each of pytest-xdist's workers have whole files, but for those that can be split."""
+    items.sort(key=lambda item: item.path.stem != LONGEST)
+    for item in items:
+        if item.path.stem not in SPLIT:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture

@@ -6,12 +6,14 @@ import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from apiserver import APIServer
-from server import Reply, Server, checked, patch_of, review_of, serving, wait_until
+from local import Local, local
+from server import Reply, Server, Service, checked, patch_of, review_of, serving, wait_until
 
 PROFILE = "/api/v1/namespaces/kube-system/configmaps/eci-profile"
 NAMESPACE = "/api/v1/namespaces/team-a"
@@ -40,25 +42,36 @@ def pod(namespace: str = "team-a", **labels: str) -> dict[str, Any]:
     }
 
 
-def on(api: APIServer, directory: Path, ttl: float = LONG, **settings: str) -> Any:
-    environment = {
+def settings_for(api: APIServer, directory: Path, ttl: float, **settings: str) -> dict[str, str]:
+    return {
         "KUBECONFIG": str(api.write_kubeconfig(directory / "kubeconfig")),
         "ECI_PROFILE_TTL": str(ttl),
         **settings,
     }
-    return serving(environment, directory / "server.log")
 
 
-def placed(server: Server, pod: dict[str, Any], **request: Any) -> bool:
+def on(
+    api: APIServer, directory: Path, ttl: float = LONG, **settings: str
+) -> AbstractContextManager[Local]:
+    """The function in this process, whose clock can be put forward."""
+    return local(settings_for(api, directory, ttl, **settings))
+
+
+def server_on(api: APIServer, directory: Path, ttl: float = LONG) -> AbstractContextManager[Server]:
+    """A server, where many ask it at once, or its own time counts."""
+    return serving(settings_for(api, directory, ttl), directory / "server.log")
+
+
+def placed(server: Service, pod: dict[str, Any], **request: Any) -> bool:
     review = review_of(pod, **request)
     return bool(patch_of(checked(server.post(review), review)))
 
 
-def send(server: Server, pod: dict[str, Any], **request: Any) -> Reply:
+def send(server: Service, pod: dict[str, Any], **request: Any) -> Reply:
     return server.post(review_of(pod, **request))
 
 
-def uses_of_profile(server: Server) -> float:
+def uses_of_profile(server: Service) -> float:
     results = ("fresh", "loaded", "stale", "failed")
     name = "eci_profile_cache_uses_total"
     return sum(server.metric(name, cache="profile", result=result) for result in results)
@@ -137,7 +150,7 @@ def test_many_reviews_at_once_on_a_cold_cache_read_each_object_once(
     names = [f"team-{number}" for number in range(10)]
     for name in names:
         api.put_namespace(name, {"eci": "true"})
-    with on(api, tmp_path) as server, ThreadPoolExecutor(200) as threads:
+    with server_on(api, tmp_path) as server, ThreadPoolExecutor(200) as threads:
         answers = threads.map(lambda n: placed(server, pod(names[n % 10])), range(200))
         assert all(answers)
         assert api.count("GET", PROFILE) == 1
@@ -153,10 +166,10 @@ def test_an_edit_is_in_force_after_the_ttl(api: APIServer, tmp_path: Path) -> No
         assert not placed(server, pod())
         put_profile(api, BY_NAMESPACE)
         api.put_namespace("team-a", {"eci": "true"})
-        time.sleep(TTL)
+        server.pass_time(TTL)
         assert placed(server, pod())
         put_profile(api, [])
-        time.sleep(TTL)
+        server.pass_time(TTL)
         assert not placed(server, pod(eci="true"))
 
 
@@ -165,7 +178,7 @@ def test_under_steady_load_no_review_waits_and_each_object_is_read_about_once_a_
 ) -> None:
     put_profile(api, BY_NAMESPACE)
     api.put_namespace("team-a", {"eci": "true"})
-    with on(api, tmp_path, ttl=TTL) as server:
+    with server_on(api, tmp_path, ttl=TTL) as server:
         assert placed(server, pod())
         end = time.monotonic() + 5 * TTL
         while time.monotonic() < end:
@@ -222,13 +235,13 @@ def test_without_a_good_answer_it_is_503_at_first_and_the_last_good_one_later(
         wait_until(lambda: send(server, pod()).status == 200, 3)
         assert placed(server, pod())
         with api.fault(fault, **options):
-            time.sleep(TTL)
+            server.pass_time(TTL)
             api.clear_requests()
             began = time.monotonic()
-            while time.monotonic() < began + 3:
+            while time.monotonic() < began + 2:
                 assert placed(server, pod())
             assert server.request("GET", "/readyz").status == 200
-            assert 1 <= api.count("GET", PROFILE) <= 8
+            assert 1 <= api.count("GET", PROFILE) <= 6
             used = server.metric("eci_profile_cache_uses_total", cache="profile", result="stale")
             assert used > 0
 
@@ -237,10 +250,10 @@ def test_an_unreachable_api_server_costs_reviews_no_time_when_it_is_known(
     api: APIServer, tmp_path: Path
 ) -> None:
     put_profile(api, BY_POD)
-    with on(api, tmp_path, ttl=0.5) as server:
+    with server_on(api, tmp_path, ttl=0.5) as server:
         assert placed(server, pod(eci="true"))
         with api.fault("silent"):
-            time.sleep(3)  # nobody asked meanwhile: the first review finds out
+            time.sleep(1.5)  # nobody asked meanwhile: the first review finds out
             placed(server, pod(eci="true"))
             for _ in range(100):
                 began = time.monotonic()
@@ -255,7 +268,7 @@ def test_an_idle_namespace_costs_no_wait_in_an_outage_that_is_known(
     put_profile(api, BY_NAMESPACE)
     api.put_namespace("team-a", {"eci": "true"})
     api.put_namespace("team-b", {"eci": "true"})
-    with on(api, tmp_path, ttl=0.5) as server:
+    with server_on(api, tmp_path, ttl=0.5) as server:
         assert placed(server, pod("team-b"))
         with api.fault("silent"):
             wait_until(
@@ -315,7 +328,7 @@ def test_a_namespace_that_is_gone_is_not_known_any_more(api: APIServer, tmp_path
     with on(api, tmp_path, ttl=TTL) as server:
         assert placed(server, pod())
         api.delete_namespace("team-a")
-        time.sleep(TTL)
+        server.pass_time(TTL)
         reply = send(server, pod())
         assert reply.status == 503
         assert 'namespaces "team-a" not found' in reply.json["message"]
@@ -332,11 +345,11 @@ def test_a_profile_that_becomes_malformed_leaves_the_last_good_one_in_force(
     with on(api, tmp_path, ttl=0.2) as server:
         assert placed(server, pod(eci="true"))
         put_profile(api, BROKEN)
-        time.sleep(0.3)
+        server.pass_time(0.3)
         looked_up = uses_of_profile(server)
         for _ in range(10):
             assert placed(server, pod(eci="true"))
-            time.sleep(0.1)
+            server.pass_time(0.1)
         assert uses_of_profile(server) == looked_up + 10
         assert server.request("GET", "/readyz").status == 200
         assert server.metric("eci_profile_profile_valid") == 0
@@ -384,7 +397,7 @@ def test_without_the_right_to_create_events_all_else_works(api: APIServer, tmp_p
     with on(api, tmp_path, ttl=0.2) as server, api.fault("status", EVENTS, code=403):
         assert placed(server, pod(eci="true"))
         put_profile(api, BROKEN)
-        time.sleep(0.3)
+        server.pass_time(0.3)
         assert placed(server, pod(eci="true"))
         wait_until(lambda: api.count("POST", EVENTS) == 1, 3)
         time.sleep(0.5)
@@ -395,7 +408,7 @@ def test_without_the_right_to_create_events_all_else_works(api: APIServer, tmp_p
 def test_a_second_replica_adds_no_second_event(api: APIServer, tmp_path: Path) -> None:
     put_profile(api, BROKEN)
     (tmp_path / "other").mkdir()
-    with on(api, tmp_path) as one, on(api, tmp_path / "other") as two:
+    with server_on(api, tmp_path) as one, server_on(api, tmp_path / "other") as two:
         send(one, pod())
         wait_until(lambda: len(api.events) == 1, 3)
         send(two, pod())
@@ -424,7 +437,7 @@ def test_an_answer_just_before_the_time_out_counts_and_one_just_after_it_does_no
             assert send(server, pod(eci="true")).status == 503
             assert time.monotonic() - began < 2
         with api.fault("slow", delay=1.2):
-            time.sleep(1.1)
+            server.pass_time(1.1)
             assert placed(server, pod(eci="true"))
 
 

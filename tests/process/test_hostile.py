@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from bodies import answered_or_refused, no_reviews, reviews_with_a_wrong_value
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from server import DATA, ROOT, Server, checked, request, review_of, serving
+from server import ROOT, Server, checked, request, review_of, serving
 
 MEBIBYTE = 2**20
 GOOD = review_of({"metadata": {"name": "train", "labels": {"gpu": "a"}}, "spec": {}})
@@ -42,61 +42,19 @@ def resident(server: Server) -> float:
     return server.metric("process_resident_memory_bytes")
 
 
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=8)
-    | st.sampled_from([10**400, -(2**63), 1e308, "\u0000", "\u2028", "CREATE", "pods"]),
-    lambda children: (
-        st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=4), children, max_size=3)
-    ),
-    max_leaves=5,
-)
-
-
-def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The place of each value within a value."""
-    yield at
-    if isinstance(value, dict):
-        for key, child in value.items():
-            yield from paths(child, (*at, key))
-    elif isinstance(value, list):
-        for index, child in enumerate(value):
-            yield from paths(child, (*at, index))
-
-
-# The server is the same for all examples, and a busy machine is no finding.
+# The server is the same for all examples, and a busy machine is no finding. There are more examples
+# in unit/test_any_body.py.
 IGNORED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-RECORDED = [json.loads(path.read_text()) for path in sorted(DATA.glob("reviews/*.json"))]
-PLACES = [(index, path) for index, review in enumerate(RECORDED) for path in paths(review) if path]
 
 
-@settings(max_examples=2000, deadline=None, suppress_health_check=IGNORED)
-@given(st.sampled_from(PLACES), json_values, st.booleans())
-def test_a_wrong_value_in_any_field_gets_an_answer(
-    server: Server, place: tuple[int, tuple[Any, ...]], value: Any, remove: bool
-) -> None:
-    index, path = place
-    review = json.loads(json.dumps(RECORDED[index]))
-    parent = review
-    for key in path[:-1]:
-        parent = parent[key]
-    if remove:
-        del parent[path[-1]]
-    else:
-        parent[path[-1]] = value
-    reply = server.request("POST", "/mutate", json.dumps(review).encode())
-    assert reply.status in (200, 400)
-    if reply.status == 200:
-        assert reply.json["response"]["uid"] == review["request"]["uid"]
-    else:
-        assert reply.json["message"]
+@settings(max_examples=200, deadline=None, suppress_health_check=IGNORED)
+@given(reviews_with_a_wrong_value)
+def test_a_wrong_value_in_any_field_gets_an_answer(server: Server, review: Any) -> None:
+    answered_or_refused(server, review)
 
 
-@settings(max_examples=1000, deadline=None, suppress_health_check=IGNORED)
-@given(st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
+@settings(max_examples=100, deadline=None, suppress_health_check=IGNORED)
+@given(no_reviews)
 def test_any_body_that_is_no_review_is_400(server: Server, body: bytes) -> None:
     assert server.request("POST", "/", body).status == 400
 
@@ -133,12 +91,11 @@ def test_invalid_utf_8_is_no_json(server: Server) -> None:
         assert server.request("POST", "/mutate", body).status == 400
 
 
-def raw(server: Server, *parts: bytes, pause: float = 0.0) -> bytes:
+def raw(server: Server, *parts: bytes, silence: float = 5.0) -> bytes:
     """Send bytes as they are, and return what comes back until the server closes or is silent."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=silence) as connection:
         for part in parts:
             connection.sendall(part)
-            time.sleep(pause)
         answer = b""
         try:
             while b"\r\n\r\n" not in answer and (chunk := connection.recv(65536)):
@@ -165,7 +122,7 @@ def test_a_content_length_that_lies_harms_nobody(server: Server) -> None:
 def test_chunks_that_are_none_harm_nobody(server: Server) -> None:
     head = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
     for chunks in (b"zz\r\n{}\r\n", b"ffffffffffffffff\r\n{}", b"-1\r\n"):
-        answer = raw(server, head + chunks)
+        answer = raw(server, head + chunks, silence=2)
         assert answer.startswith(b"HTTP/1.1 400 ") or answer == b""
 
 

@@ -88,7 +88,7 @@ def local(environment: Mapping[str, str]) -> Iterator[Local]:
         thread.start()
         stack.callback(thread.join)
         stack.callback(loop.call_soon_threadsafe, loop.stop)
-        stack.callback(lambda: asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(20))
+        stack.callback(lambda: asyncio.run_coroutine_threadsafe(_cancel_all(loop), loop).result(20))
         running = Local(started, loop, Path(written.name))
         stack.callback(running.log.close)
         stack.callback(running.request, "GET", "/metrics")  # which has it write what it keeps
@@ -109,8 +109,9 @@ def logging_as_before() -> Iterator[None]:
         logger.handlers, logger.propagate, logger.level = before
 
 
-async def _cancel_all() -> None:
-    """End what still loads, as the end of a process would."""
+async def _cancel_all(loop: _Loop) -> None:
+    """End what still loads, as the end of a process would, and let nothing become due."""
+    loop.ahead = -1e9
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()

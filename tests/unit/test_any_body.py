@@ -1,0 +1,41 @@
+"""Whatever a body has, it is answered; process/test_hostile.py has some of it over a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from bodies import answered_or_refused, no_reviews, reviews_with_a_wrong_value
+from hypothesis import HealthCheck, given, settings
+from local import Local, local
+from server import ROOT, checked, review_of
+
+GOOD = review_of({"metadata": {"name": "train", "labels": {"gpu": "a"}}, "spec": {}})
+SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
+
+@pytest.fixture(scope="module")
+def function() -> Iterator[Local]:
+    """After the tests a good review is answered, and nothing unexpected was logged."""
+    environment = {
+        "ECI_PROFILE_PROVIDER": "file",
+        "ECI_PROFILE_FILE": str(ROOT / "k8s" / "sample" / "profile.yaml"),
+        "ECI_PROFILE_LOG_LEVEL": "ERROR",
+    }
+    with local(environment) as function:
+        yield function
+        assert "patch" in checked(function.post(GOOD), GOOD)
+        assert function.log_lines() == []
+
+
+@settings(max_examples=2000, deadline=None, suppress_health_check=SHARED)
+@given(reviews_with_a_wrong_value)
+def test_a_wrong_value_in_any_field_gets_an_answer(function: Local, review: Any) -> None:
+    answered_or_refused(function, review)
+
+
+@settings(max_examples=1000, deadline=None, suppress_health_check=SHARED)
+@given(no_reviews)
+def test_any_body_that_is_no_review_is_400(function: Local, body: bytes) -> None:
+    assert function.request("POST", "/", body).status == 400
