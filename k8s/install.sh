@@ -126,10 +126,13 @@ uninstall() {
   say "the profile stays; remove it with: kubectl -n kube-system delete configmap eci-profile"
 }
 
-# kustomize accepts relative paths to folders only, so this one has to be next to them.
-work=$(mktemp -d "$here/.install.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+# kustomize accepts relative paths to folders only, so it gets a copy of them.
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
 trap 'exit 130' INT TERM
+cp -R "$here"/. "$copy"
+work=$copy/install
+mkdir "$work"
 
 case ${1:-} in
 install) check && install ;;

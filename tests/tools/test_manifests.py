@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import shutil
 import subprocess
 import time
 from functools import cache
@@ -504,7 +505,7 @@ def _verb(request: Request) -> str:
     return {"GET": "get", "POST": "create"}[request.method]
 
 
-def test_install_refuses_what_it_does_not_know() -> None:
+def test_install_refuses_what_it_does_not_know(tmp_path: Path) -> None:
     for variables, sentence in (
         ({}, "IMAGE must name"),
         ({"HOST": "nomad"}, "HOST must be"),
@@ -517,7 +518,7 @@ def test_install_refuses_what_it_does_not_know() -> None:
     ):
         result = subprocess.run(
             [K8S / "install.sh", "render"],
-            env={**clean_environment(), **variables},
+            env={**clean_environment(), "TMPDIR": str(tmp_path), **variables},
             capture_output=True,
             text=True,
             check=False,
@@ -525,4 +526,23 @@ def test_install_refuses_what_it_does_not_know() -> None:
         assert result.returncode == 1
         assert sentence in result.stderr
         assert not result.stdout
-    assert not list(K8S.glob(".install.*"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_install_leaves_its_own_folder_alone(tmp_path: Path) -> None:
+    k8s = tmp_path / "k8s"
+    shutil.copytree(K8S, k8s)
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    before = {path: path.stat().st_mtime_ns for path in (k8s, *k8s.rglob("*"))}
+    result = subprocess.run(
+        [k8s / "install.sh", "render"],
+        env={**clean_environment(), "TMPDIR": str(temporary), "IMAGE": IMAGE},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert tuple(yaml.safe_load_all(result.stdout)) == rendered(Choice("deployment"))
+    assert {path: path.stat().st_mtime_ns for path in (k8s, *k8s.rglob("*"))} == before
+    assert not list(temporary.iterdir())
