@@ -10,7 +10,7 @@ from typing import Literal
 from .doubts import doubts
 from .problems import Problem
 from .profile import ProfileError, parse
-from .text import Location, Place, Position, locate, nearest
+from .text import Place, Position, locate
 
 __all__ = ["Finding", "examine"]
 
@@ -38,12 +38,12 @@ def examine(
         severity, problems = "error", list(error.problems)
 
     @cache
-    def places(root: str) -> Mapping[Location, Place]:
+    def place(root: str) -> Place:
         text = (data or {}).get(root)
-        return locate(text) if isinstance(text, str) else {}
+        return locate(text) if isinstance(text, str) else Place((1, 1))
 
     findings = [
-        Finding(severity, problem, problem.position or _position(problem, places(problem.root)))
+        Finding(severity, problem, problem.position or _position(problem, place(problem.root)))
         for problem in problems
     ]
     if severity == "warning":  # errors come in the order of the text already
@@ -51,9 +51,9 @@ def examine(
     return findings
 
 
-def _position(problem: Problem, places: Mapping[Location, Place]) -> Position:
+def _position(problem: Problem, whole: Place) -> Position:
     """The position of what a problem is about, or of the nearest thing around it."""
-    place = nearest(places, problem.location)
-    if problem.at_key and problem.location in places:
+    place, exact = whole.find(problem.location)
+    if problem.at_key and exact:
         return place.key or place.value
     return place.value

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from .text import Location, Place, nearest, read_documents
+from .text import Location, Place, read_documents
 
 __all__ = ["Manifest", "read_manifests"]
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """An object, where it is in its document, and the document's places if they were asked for."""
+    """An object, where it is in its document, and the document's place if it was asked for."""
 
     value: dict[str, Any]
-    location: Location = ()
-    places: Mapping[Location, Place] = field(default_factory=dict)
+    location: Location
+    document: Place
 
     @property
     def kind(self) -> object:
@@ -38,7 +38,7 @@ class Manifest:
 
     def place(self, *way: str | int) -> Place:
         """The place of what it has under these keys, or of the nearest thing around that."""
-        return nearest(self.places, (*self.location, *way))
+        return self.document.find((*self.location, *way))[0]
 
 
 def read_manifests(text: str, *, places: bool = False) -> Iterator[Manifest]:
@@ -48,7 +48,8 @@ def read_manifests(text: str, *, places: bool = False) -> Iterator[Manifest]:
     """
     for reading in read_documents(text, places=places):
         if reading.value is not None:
-            yield from _flattened(Manifest(reading.value, (), reading.places or {}))
+            place = reading.place or Place(reading.position)
+            yield from _flattened(Manifest(reading.value, (), place))
 
 
 def _flattened(manifest: Manifest) -> Iterator[Manifest]:
@@ -58,6 +59,6 @@ def _flattened(manifest: Manifest) -> Iterator[Manifest]:
     if manifest.kind == "List" and isinstance(items, list):
         for index, item in enumerate(items):
             location = (*manifest.location, "items", index)
-            yield from _flattened(Manifest(item, location, manifest.places))
+            yield from _flattened(Manifest(item, location, manifest.document))
     else:
         yield manifest

@@ -19,7 +19,7 @@ from .schema import (
     check_selectors,
     check_virtual_node,
 )
-from .text import Reading, TextError, read
+from .text import MAX_BYTES, Reading, TextError, read, too_large
 
 __all__ = ["Profile", "ProfileError", "Selector", "VirtualNode", "parse"]
 
@@ -101,6 +101,9 @@ def _read(data: Mapping[str, object] | None, key: str) -> tuple[Reading, list[Pr
         return Reading(None), []
     if not isinstance(text, str):
         return Reading(None), [problem(key, None, (), f"must be text; write `{key}: |` before it")]
+    if size := too_large(text):
+        message = f"has {size} bytes, but a ConfigMap holds at most {MAX_BYTES} (1.5 MiB)"
+        return Reading(None), [problem(key, None, (), message)]
     try:
         return read(text), []
     except TextError as error:

@@ -7,10 +7,23 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handler.text import Location, locate, read
+from handler.profile import ProfileError, parse
+from handler.text import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_VALUES,
+    Location,
+    Place,
+    Position,
+    TextError,
+    locate,
+    read,
+    read_documents,
+    too_large,
+)
 
 texts = st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=4)
 values: st.SearchStrategy[Any] = st.recursive(
@@ -29,15 +42,23 @@ def ways(value: Any, at: Location = ()) -> list[tuple[Location, Any]]:
     return found
 
 
+def place(text: str, *location: int | str) -> Place:
+    found, exact = locate(text).find(location)
+    assert exact
+    return found
+
+
 @given(values)
 def test_at_each_position_of_json_is_the_value(value: Any) -> None:
     text = json.dumps(value, indent=2, ensure_ascii=False)
     places, lines = locate(text), text.split("\n")
     for way, item in ways(value):
-        line, column = places[way].value
+        place, exact = places.find(way)
+        assert exact
+        line, column = place.value
         rest = "\n".join([lines[line - 1][column - 1 :], *lines[line:]])
         assert json.JSONDecoder().raw_decode(rest)[0] == item
-        key = places[way].key
+        key = place.key
         if way and isinstance(way[-1], str):
             assert key is not None
             assert json.JSONDecoder().raw_decode(lines[key[0] - 1][key[1] - 1 :])[0] == way[-1]
@@ -47,18 +68,17 @@ def test_at_each_position_of_json_is_the_value(value: Any) -> None:
 
 def test_positions_hold_in_spite_of_comments_and_tabs() -> None:
     text = '[ # one\n\t{"a": "#\\t", # two\n\t "b": "\\ud83d\\ude00", "c":\t5}]'
-    places = locate(text)
-    assert places[0, "a"].value == (2, 8)  # a column is a character, a tab too
-    assert places[0, "b"].value == (3, 8)
-    assert places[0, "c"].value == (3, 29)
-    assert places[0, "c"].key == (3, 24)
+    assert place(text, 0, "a").value == (2, 8)  # a column is a character, a tab too
+    assert place(text, 0, "b").value == (3, 8)
+    assert place(text, 0, "c").value == (3, 29)
+    assert place(text, 0, "c").key == (3, 24)
 
 
 def test_text_that_only_json_takes_has_no_positions() -> None:
     text = '{"a"\n:\n5}'
     assert read(text).value == {"a": 5}
-    assert locate(text) == {}
-    assert locate("") == {}
+    assert locate(text) == Place((1, 1))
+    assert locate("") == Place((1, 1))
 
 
 @pytest.mark.parametrize(
@@ -77,11 +97,84 @@ def test_keys_given_twice_are_told_with_their_way(text: str, duplicates: list[Lo
 
 
 def test_the_later_of_two_keys_is_the_one_located() -> None:
-    assert locate('{"a": 1, "a": 2}')["a",].key == (1, 10)
-    assert locate("a: 1\na: 2")["a",].value == (2, 4)
+    assert place('{"a": 1, "a": 2}', "a").key == (1, 10)
+    assert place("a: 1\na: 2", "a").value == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("# c\na: |\n  #!/bin/sh\n  \tls # all\n", {"a": "#!/bin/sh\n\tls # all\n"}),
+        ("# c\n- bob's\n- 'see #5'\n", ["bob's", "see #5"]),
+        ("[bob's, 'see #5', \"#\"] # c", ["bob's", "see #5", "#"]),
+        ("# it's\n[1] # c", [1]),
+        ("{a: b#c}\t# d", {"a": "b#c"}),
+        ('[1,#c\u2028"#" # d\n]', [1, "#"]),
+        ('\ufeff["a"]', ["a"]),
+        ("\ufeffa: 1", {"a": 1}),
+    ],
+)
+def test_comments_are_taken_out_only_where_yaml_has_none(text: str, value: Any) -> None:
+    assert read(text).value == value
+    for way, _ in ways(value):
+        assert locate(text).find(way)[1]
+
+
+pieces = st.sampled_from([*"[]{}\"'#,:|-\\\t\n a1", "# c\n", '"a"', '"#"', '"a":', "[]", "1.0"])
+
+
+@settings(max_examples=2000)
+@given(
+    st.sampled_from("[{#"), st.lists(pieces, max_size=9), st.sampled_from(["", "]", "}", "\n[]"])
+)
+def test_what_is_json_without_comments_yaml_reads_no_otherwise(
+    first: str, inner: list[str], last: str
+) -> None:
+    text = "".join((first, *inner, last))
+    try:
+        value = read(text).value
+        (reading,) = read_documents(text)
+    except (TextError, ValueError):
+        return
+    assert value == reading.value
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [
+        ('["a",\n "b" "c"] # c', (2, 6)),
+        ("a: b\nc: [", (2, 5)),
+        ("- a: [\n\n\n", (3, 1)),
+        ("# c\n- 'see #5'\n- \"x", (3, 5)),
+    ],
+)
+def test_an_error_is_where_reading_stopped(text: str, position: Position) -> None:
+    with pytest.raises(TextError) as error:
+        read(text)
+    assert error.value.position == position
+
+
+def test_text_beyond_what_a_config_map_holds_is_not_read() -> None:
+    assert too_large("é" * (MAX_BYTES // 2)) is None
+    assert too_large("é" * (MAX_BYTES // 2) + "x") == MAX_BYTES + 1
+    assert too_large(" " * (MAX_BYTES + 1)) == MAX_BYTES + 1
+    assert locate("[1" + " " * MAX_BYTES + "]") == Place((1, 1))
+    with pytest.raises(ProfileError, match=r"^selectors: has 1572865 bytes, but a ConfigMap"):
+        parse({"selectors": "[" * (MAX_BYTES + 1)})
+
+
+def test_values_and_levels_are_limited_in_json_and_in_yaml() -> None:
+    for text in ("[" + "1," * MAX_VALUES + "1]", "[" + "a," * MAX_VALUES + "a]"):
+        with pytest.raises(TextError, match="more than 150000 values"):
+            read(text)
+    read("[" + "1," * (MAX_VALUES - 2) + "1]")
+    for quote in ('"', ""):
+        text = f"{quote}a{quote}"
+        read("[" * MAX_DEPTH + text + "]" * MAX_DEPTH)
+        with pytest.raises(TextError, match="more than 100 levels"):
+            read("[" * (MAX_DEPTH + 1) + text + "]" * (MAX_DEPTH + 1))
 
 
 def test_literal_blocks_are_known() -> None:
-    places = locate(yaml.safe_dump({"a": "x\ny\n"}, default_style="|"))
-    assert places["a",].literal
-    assert not locate("a: x")["a",].literal
+    assert place(yaml.safe_dump({"a": "x\ny\n"}, default_style="|"), "a").literal
+    assert not place("a: x", "a").literal
