@@ -14,7 +14,7 @@ from .explanation import Explanation, Outcome, Verdict, diff, document, explain,
 from .filesource import FileSource
 from .labels import Requirement, parse_labels
 from .matching import Matcher
-from .problems import show
+from .problems import MAX_PROBLEMS, show
 from .profile import ProfileError, parse
 from .settings import Settings
 from .sources import ConfigMap, NotFoundError, Source, SourceError
@@ -142,7 +142,7 @@ def _matcher(source: Source, chosen: Settings) -> Matcher:
         return Matcher(parse(config_map.data))
     except ProfileError as error:
         message = "the profile is not valid (check says where):"
-        raise UsageError("\n  ".join((message, *map(str, error.problems)))) from None
+        raise UsageError("\n  ".join((message, *error.lines(MAX_PROBLEMS)))) from None
 
 
 def _namespace_labels(source: Source, name: str) -> Mapping[str, str]:

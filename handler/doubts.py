@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain, islice
 from pathlib import Path
 
 import yaml
@@ -14,7 +16,7 @@ from .implication import Demands
 from .labels import unmet
 from .matching import Matcher
 from .mutation import OPT_OUT
-from .problems import Problem, problem, show
+from .problems import MAX_PROBLEMS, Problem, problem, show
 from .profile import Profile, Selector
 from .text import Location
 
@@ -22,16 +24,22 @@ __all__ = ["doubts"]
 
 _FAMILY = "k8s.aliyun.com/"
 _ANNOTATIONS = Path(__file__).parent / "eci-annotations.yaml"
-_MOST_COMPARED = 500_000  # pairs of selectors, some microseconds each
+# To compare them takes time with the square of their number, so it ends after so many seconds
+# of this thread. Of 10 000 selectors that ask for different labels it takes a fifth of that.
+_SECONDS = 0.5
 _SINCE = (1, 16)  # the webhooks of earlier clusters have no objectSelector (363068)
 
 
 def doubts(profile: Profile, cluster: tuple[int, int] | None = None) -> list[Problem]:
-    """The doubts about a valid profile, selector by selector.
+    """The doubts about a valid profile, selector by selector, at most about a hundred.
 
     ``cluster``: the version of the cluster that it is for, such as (1, 30), if it is known.
     """
-    found = [*profile.doubts, *_Examination(profile, cluster).doubts()]
+    every = chain(profile.doubts, _Examination(profile, cluster).doubts())
+    found = list(islice(every, MAX_PROBLEMS))
+    if next(every, None):
+        message = f"there are more than {MAX_PROBLEMS} warnings; these are so many of them"
+        found.append(problem("selectors", None, (), message))
     return sorted(found, key=lambda doubt: (doubt.root, *doubt.location[:1]))
 
 
@@ -54,15 +62,8 @@ class _Examination:
             {"name": selector.name} for selector in sorted(profile.selectors, key=lambda s: s.index)
         ]
         self._matcher = Matcher(profile)
-        # What a match costs: those that ask for no label are looked at each time.
-        self._cost = 1 + sum(
-            all(
-                each.operator in ("NotIn", "DoesNotExist")
-                for each in selector.object or selector.namespace or ()
-            )
-            for selector in profile.selectors
-        )
-        self._budget = _MOST_COMPARED
+        self._end = time.thread_time() + _SECONDS
+        self._spent = False
         self._by_label: dict[str, list[Selector]] = {}
         for selector in profile.selectors:
             for key in {each.key for each in selector.object or ()}:
@@ -75,14 +76,14 @@ class _Examination:
             yield from never or self._of_one_that_matches(selector, sides)
             yield from self._annotations(selector)
             yield from self._object_selector(selector)
-        if self._budget < 0:
+        if self._spent:
             message = "too many selectors match the same pods, not all of them were compared"
             yield problem("selectors", self._named, (), message)
 
     def _of_one_that_matches(self, selector: Selector, sides: _Sides) -> Iterator[Problem]:
         if not selector.object and not selector.namespace:
             yield self._doubt(selector, message="matches every pod")
-        if self._budget >= 0:
+        if not self._late():
             earlier = self._earlier_that_match_too(selector, sides)
             yield from self._placement(selector, earlier)
             yield from self._effects(selector, earlier)
@@ -104,9 +105,12 @@ class _Examination:
     def _earlier_that_match_too(self, selector: Selector, sides: _Sides) -> list[Selector]:
         """The earlier selectors that match whenever this one does."""
         found = self._matcher.match(sides.pod.example(), sides.namespace.example())
-        self._budget -= self._cost + len(found)
         rank = self._rank[selector.index]
         return [other for other in found if self._rank[other.index] < rank and sides.imply(other)]
+
+    def _late(self) -> bool:
+        self._spent = self._spent or time.thread_time() > self._end
+        return self._spent
 
     def _placement(self, selector: Selector, earlier: Sequence[Selector]) -> Iterator[Problem]:
         if not earlier:
@@ -121,10 +125,16 @@ class _Examination:
 
     def _effects(self, selector: Selector, earlier: Sequence[Selector]) -> Iterator[Problem]:
         for kind, entries in _entries(selector):
-            for key, value in entries.items():
-                winner = next((each for each in earlier if key in dict(_entries(each))[kind]), None)
-                kept = winner and dict(_entries(winner))[kind][key]
-                if winner and kept != value:
+            winners: dict[str, Selector] = {}
+            for each in earlier:
+                if self._late():
+                    return
+                for key in entries.keys() & dict(_entries(each))[kind].keys():
+                    winners.setdefault(key, each)
+            for key in sorted(winners):
+                winner = winners[key]
+                kept = dict(_entries(winner))[kind][key]
+                if kept != entries[key]:
                     message = (
                         f"never counts: selector {show(winner.name)} comes first, matches whenever"
                         f" this one does and sets {show(kept)}"
@@ -134,7 +144,8 @@ class _Examination:
     def _labels(self, selector: Selector, sides: _Sides) -> Iterator[Problem]:
         for key, value in selector.labels.items():
             asking = self._by_label.get(key, [])
-            self._budget -= len(asking)
+            if self._late():
+                return
             fed = [
                 other.name
                 for other in asking
@@ -178,9 +189,9 @@ def _fed(selector: Selector, key: str, value: str) -> bool:
 
 
 @cache
-def _known() -> tuple[frozenset[str], frozenset[str]]:
+def _known() -> tuple[dict[str, None], frozenset[str]]:
     known = yaml.safe_load(_ANNOTATIONS.read_text("utf-8"))
-    return frozenset(known["added"]), frozenset(known["reported"])
+    return dict.fromkeys(sorted(known["added"])), frozenset(known["reported"])
 
 
 def _of_annotation(key: str) -> str | None:
@@ -189,6 +200,6 @@ def _of_annotation(key: str) -> str | None:
         return None
     if key in reported:
         return "ECI adds this annotation itself, it does nothing here"
-    close = difflib.get_close_matches(key, sorted(added), n=1, cutoff=0.85)
+    close = difflib.get_close_matches(key, added, n=1, cutoff=0.85)
     instead = f", did you mean {close[0]}?" if close else ""
     return f"ECI documents no such annotation{instead}"

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Literal
 
 from .doubts import doubts
-from .problems import Problem
+from .problems import Problem, problem
 from .profile import ProfileError, parse
 from .text import Place, Position, locate
 
@@ -29,13 +29,16 @@ def examine(
 ) -> list[Finding]:
     """The errors in the data of a ConfigMap, or where it has none the doubts about it.
 
-    In the order of the text. ``cluster`` is as in `doubts`.
+    In the order of the text; of errors the first 100. ``cluster`` is as in `doubts`.
     """
     severity: Literal["error", "warning"]
     try:
         severity, problems = "warning", doubts(parse(data), cluster)
     except ProfileError as error:
         severity, problems = "error", list(error.problems)
+        if more := error.count - len(problems):
+            message = f"there are {more} more errors; correct these first"
+            problems.append(problem(problems[-1].root, None, (), message))
 
     @cache
     def place(root: str) -> Place:
@@ -43,8 +46,8 @@ def examine(
         return locate(text) if isinstance(text, str) else Place((1, 1))
 
     findings = [
-        Finding(severity, problem, problem.position or _position(problem, place(problem.root)))
-        for problem in problems
+        Finding(severity, each, each.position or _position(each, place(each.root)))
+        for each in problems
     ]
     if severity == "warning":  # errors come in the order of the text already
         findings.sort(key=lambda finding: (finding.problem.root, finding.position))

@@ -6,7 +6,7 @@ Sound, not complete: what is said here is true of all labels, but not all that i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .labels import Requirement
 
@@ -15,30 +15,31 @@ __all__ = ["Demands"]
 
 @dataclass(slots=True)
 class _Demand:
-    """What is asked of one label. ``values``: the only ones it may have, if it has to have one."""
+    """What is asked of one label. ``values``: the only ones it may have, if it has to have one.
+
+    What it asks of another takes time with the other's size only: ``possible`` is kept.
+    """
 
     values: frozenset[str] | None = None
-    excluded: frozenset[str] = frozenset()
+    excluded: set[str] = field(default_factory=set)
     present: bool = False
     absent: bool = False
-
-    def possible(self) -> frozenset[str]:
-        return (self.values or frozenset()) - self.excluded
+    possible: frozenset[str] = frozenset()
 
     def contradictory(self) -> bool:
         if self.absent:
             return self.present
-        return self.values is not None and not self.possible()
+        return self.values is not None and not self.possible
 
     def implies(self, other: Requirement) -> bool:
         match other.operator:
             case "In":
-                return self.values is not None and self.possible() <= other.values
+                return self.values is not None and self.possible <= other.values
             case "NotIn":
                 return (
                     self.absent
                     or other.values <= self.excluded
-                    or (self.values is not None and not self.possible() & other.values)
+                    or (self.values is not None and self.possible.isdisjoint(other.values))
                 )
             case "Exists":
                 return self.present
@@ -59,11 +60,13 @@ class Demands:
                     demand.values = values if demand.values is None else demand.values & values
                     demand.present = True
                 case "NotIn":
-                    demand.excluded |= requirement.values
+                    demand.excluded.update(requirement.values)
                 case "Exists":
                     demand.present = True
                 case "DoesNotExist":
                     demand.absent = True
+        for demand in self._demands.values():
+            demand.possible = (demand.values or frozenset()) - demand.excluded
 
     def contradiction(self) -> str | None:
         """A label of which too much is asked for any to meet, or None."""
@@ -72,7 +75,7 @@ class Demands:
     def only(self, key: str) -> frozenset[str] | None:
         """The values that a label has to have one of, or None if it may have others or none."""
         demand = self._demands.get(key)
-        return demand.possible() if demand and demand.values is not None else None
+        return demand.possible if demand and demand.values is not None else None
 
     def imply(self, requirements: Iterable[Requirement] | None) -> bool:
         """Whether all labels that meet these meet the given requirements too."""
@@ -84,7 +87,7 @@ class Demands:
     def example(self) -> Mapping[str, str]:
         """Labels that meet them, if they don't contradict themselves."""
         return {
-            key: min(demand.possible(), default="") if demand.values else self._other(demand)
+            key: min(demand.possible, default="") if demand.values else self._other(demand)
             for key, demand in self._demands.items()
             if demand.present
         }

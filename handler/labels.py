@@ -35,6 +35,7 @@ __all__ = [
 _NAME = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?")
 _DNS_LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = re.compile(rf"{_DNS_LABEL}(?:\.{_DNS_LABEL})*")
+_SHOWN = 60
 _NAME_RULE = "at most 63 letters, digits, '-', '_' or '.', with a letter or a digit at both ends"
 
 
@@ -87,8 +88,12 @@ def parse_labels(text: str) -> dict[str, str]:
     Raises ValueError.
     """
     labels = {}
-    for pair in filter(None, map(str.strip, re.split(r"[,\n]", text))):
+    for found in re.finditer(r"[^,\n]+", text):
+        pair = found.group().strip()
+        if not pair:
+            continue
         key, separator, value = pair.partition("=")
+        pair = pair if len(pair) <= _SHOWN else f"{pair[: _SHOWN - 3]}..."
         try:
             labels[check_label_key(key)] = check_label_value(value)
         except ValueError as error:

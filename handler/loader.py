@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .cache import LoadError
 from .log import listed
 from .matching import Matcher
 from .metrics import PROFILE_CHANGED, PROFILE_SELECTORS, PROFILE_VALID, PROFILE_VERSION
+from .problems import Problem
 from .profile import ProfileError, parse
 from .sources import ConfigMap, NotFoundError, Source, SourceError
 
 __all__ = ["ProfileLoader", "State"]
 
 _ABSENT = ConfigMap({})
+_SHOWN = 20  # problems or doubts: what is told goes into each log line, Event and answer
 
 _log = logging.getLogger("eci-profile")
 
@@ -76,9 +79,9 @@ class ProfileLoader:
             _log.error(
                 "the profile is invalid, "
                 + ("the last good one stays in force" if last_good else "and there is no other"),
-                extra={"problems": [str(problem) for problem in error.problems]},
+                extra={"problems": error.lines(_SHOWN)},
             )
-            return State(last_good, config_map, str(error))
+            return State(last_good, config_map, "\n".join(error.lines(_SHOWN)))
         PROFILE_VALID.set(1)
         PROFILE_SELECTORS.set(len(profile.selectors))
         PROFILE_CHANGED.set(time.time())
@@ -88,10 +91,15 @@ class ProfileLoader:
             else "the profile is in force",
             extra={
                 "selectors": listed([selector.name for selector in profile.selectors]),
-                **({"doubts": list(map(str, profile.doubts))} if profile.doubts else {}),
+                **({"doubts": _shown(profile.doubts)} if profile.doubts else {}),
             },
         )
         return State(Matcher(profile), config_map)
+
+
+def _shown(doubts: Sequence[Problem]) -> list[str]:
+    more = len(doubts) - _SHOWN
+    return [*map(str, doubts[:_SHOWN]), *([f"and {more} more"] if more > 0 else [])]
 
 
 def _content(config_map: ConfigMap) -> object:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -14,7 +14,21 @@ from pydantic_core import ErrorDetails
 
 from .text import Location, Position, TextError
 
-__all__ = ["Problem", "in_order", "not_text", "problem", "problems_of", "show", "unreadable"]
+__all__ = [
+    "MAX_PROBLEMS",
+    "Problem",
+    "Problems",
+    "in_order",
+    "not_text",
+    "problem",
+    "problems_of",
+    "show",
+    "unreadable",
+]
+
+MAX_PROBLEMS = 100
+"""How many problems are told; more are counted. Nobody reads more, and a wrong text may have
+thousands."""
 
 _SHOWN = 60
 _MAPS = frozenset(("annotations", "labels", "matchLabels", "nodeSelector"))
@@ -40,6 +54,24 @@ class Problem:
         return f"{self.path}: {where}{self.message}"
 
 
+@dataclass(slots=True)
+class Problems:
+    """The first problems, as many as are told, and the number of all."""
+
+    first: list[Problem] = field(default_factory=list)
+    count: int = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether further ones are only counted."""
+        return len(self.first) >= MAX_PROBLEMS
+
+    def add(self, found: Sequence[Problem], count: int | None = None) -> None:
+        """Add what was found, in its order. ``count``: how many there are, if not all are here."""
+        self.first += found[: MAX_PROBLEMS - len(self.first)]
+        self.count += len(found) if count is None else count
+
+
 def problem(
     root: str, value: Any, location: Location, message: str, *, at_key: bool = False
 ) -> Problem:
@@ -53,27 +85,38 @@ def unreadable(root: str, error: TextError) -> Problem:
 
 
 def problems_of(
-    error: ValidationError, root: str, value: Any, fields: Callable[[Location], Sequence[str]]
+    error: ValidationError,
+    root: str,
+    value: Any,
+    at: Location,
+    fields: Callable[[Location], Sequence[str]],
 ) -> Iterator[Problem]:
-    """All problems in a validation error. ``fields`` tells which fields an object may have."""
+    """All problems in a validation error.
+
+    It is about what is at a location in the value. ``fields`` tells which fields an object may
+    have.
+    """
     for details in error.errors(include_url=False):
-        location = tuple(part for part in details["loc"] if part != "[key]")
-        at_key = location != details["loc"] or details["type"] == "unexpected_keyword_argument"
+        location = (*at, *(part for part in details["loc"] if part != "[key]"))
+        at_key = "[key]" in details["loc"] or details["type"] == "unexpected_keyword_argument"
         message = _message(details, location, fields)
         yield problem(root, value, location, message, at_key=at_key)
 
 
-def in_order(problems: list[Problem], value: Any) -> list[Problem]:
+def in_order(problems: Iterable[Problem], value: Any) -> list[Problem]:
     """The problems in the order in which they stand in the value.
 
     What is missing counts as at the beginning of what it is missing in.
     """
+    ranks: dict[int, dict[str, int]] = {}  # of an object's keys, by its identity
 
     def place(problem: Problem) -> list[int]:
         at, places = value, []
         for part in problem.location:
             if isinstance(at, dict):
-                places.append(list(at).index(str(part)) if part in at else -1)
+                if id(at) not in ranks:
+                    ranks[id(at)] = {key: rank for rank, key in enumerate(at)}
+                places.append(ranks[id(at)].get(str(part), -1))
                 at = at.get(part)
             else:
                 places.append(int(part))
@@ -122,6 +165,8 @@ def _message(
         case "string_type":
             return not_text(value)
         case "int_type":
+            if isinstance(value, Decimal) and str(value).lstrip("-").isdigit():
+                return f"is too large, got {show(value)}"
             return f"must be a whole number, got {show(value)}"
         case "list_type":
             return f"must be a list, got {show(value)}"
@@ -154,7 +199,8 @@ def not_text(value: Any) -> str:
 
 def _unknown(name: str, known: Sequence[str]) -> str:
     lowered = {field.lower(): field for field in known}
-    close = difflib.get_close_matches(name.lower(), lowered, n=1)
+    # To compare takes time with the length of both.
+    close = difflib.get_close_matches(name.lower(), lowered, n=1) if len(name) <= _SHOWN else None
     if close:
         return f"unknown field, did you mean {lowered[close[0]]}?"
     if not known:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .labels import Requirement
-from .problems import Problem, in_order, problem, unreadable
+from .problems import Problem, Problems, problem, unreadable
 from .scheduling import Toleration
 from .schema import (
     DEFAULT_POLICY,
@@ -25,11 +25,22 @@ __all__ = ["Profile", "ProfileError", "Selector", "VirtualNode", "parse"]
 
 
 class ProfileError(ValueError):
-    """The profile can't be taken. ``problems`` has every reason, in the order of the text."""
+    """The profile can't be taken.
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(map(str, self.problems)))
+    ``problems`` are the reasons in the order of the text, the first 100; ``count`` is the number
+    of all.
+    """
+
+    def __init__(self, problems: Problems) -> None:
+        self.problems = tuple(problems.first)
+        self.count = problems.count
+        super().__init__("\n".join(self.lines(len(self.problems))))
+
+    def lines(self, most: int) -> list[str]:
+        """A line for each problem, and after so many, one that says how many more there are."""
+        shown = [str(problem) for problem in self.problems[:most]]
+        more = self.count - len(shown)
+        return [*shown, f"and {more} more"] if more else shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +88,14 @@ def parse(data: Mapping[str, object] | None) -> Profile:
 
     Raises ProfileError, which names every problem: a profile is taken whole or not at all.
     """
-    selectors_text, selectors_problems = _read(data, "selectors")
-    node_text, node_problems = _read(data, "virtualNode")
+    problems = Problems()
+    selectors_text = _read(data, "selectors", problems)
     selectors, found = check_selectors(_given(selectors_text.value, []))
-    selectors_problems += in_order(found, selectors_text.value)
+    problems.add(found.first, found.count)
+    node_text = _read(data, "virtualNode", problems)
     node, found = check_virtual_node(_given(node_text.value, {}))
-    node_problems += in_order(found, node_text.value)
-    if problems := selectors_problems + node_problems:
+    problems.add(found.first, found.count)
+    if problems.count:
         raise ProfileError(problems)
     doubts = (
         *_duplicates("selectors", selectors_text),
@@ -95,19 +107,22 @@ def parse(data: Mapping[str, object] | None) -> Profile:
     return Profile(tuple(_selector(*entry) for entry in ordered), _virtual_node(node), doubts)
 
 
-def _read(data: Mapping[str, object] | None, key: str) -> tuple[Reading, list[Problem]]:
+def _read(data: Mapping[str, object] | None, key: str, problems: Problems) -> Reading:
     text = (data or {}).get(key)
     if text is None:
-        return Reading(None), []
+        return Reading(None)
     if not isinstance(text, str):
-        return Reading(None), [problem(key, None, (), f"must be text; write `{key}: |` before it")]
-    if size := too_large(text):
+        message = f"must be text; write `{key}: |` before it"
+    elif size := too_large(text):
         message = f"has {size} bytes, but a ConfigMap holds at most {MAX_BYTES} (1.5 MiB)"
-        return Reading(None), [problem(key, None, (), message)]
-    try:
-        return read(text), []
-    except TextError as error:
-        return Reading(None), [unreadable(key, error)]
+    else:
+        try:
+            return read(text)
+        except TextError as error:
+            problems.add([unreadable(key, error)])
+            return Reading(None)
+    problems.add([problem(key, None, (), message)])
+    return Reading(None)
 
 
 def _given(value: Any, default: Any) -> Any:

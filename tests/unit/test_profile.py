@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from server import DATA
 
+from handler.filesource import FileSource
+from handler.loader import ProfileLoader
 from handler.profile import Profile, ProfileError, VirtualNode, parse
 from handler.scheduling import Toleration
 
@@ -131,3 +134,125 @@ def test_what_nests_too_deeply_or_has_too_many_digits_is_refused() -> None:
     for text in ("[" * 100_000, "- " * 100_000, '{"a":' * 100_000, "[" + "1" * 5000 + "]"):
         with pytest.raises(ProfileError):
             parse({"selectors": text})
+
+
+def problems(data: dict[str, str]) -> list[str]:
+    with pytest.raises(ProfileError) as error:
+        parse(data)
+    return [str(problem) for problem in error.value.problems]
+
+
+def selector(**fields: Any) -> dict[str, str]:
+    return {"selectors": json.dumps([{"name": "a", "objectSelector": {}, **fields}])}
+
+
+@pytest.mark.parametrize("seconds", [2**63 - 1, -(2**63), 0, -1])
+def test_seconds_of_64_bits_are_taken(seconds: int) -> None:
+    text = json.dumps({"tolerations": [{"operator": "Exists", "effect": "NoExecute"}]})
+    text = text.replace('"NoExecute"', f'"NoExecute", "tolerationSeconds": {seconds}')
+    (toleration,) = parse({"virtualNode": text}).virtual_node.tolerations
+    assert toleration.seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (str(2**63), "must be a whole number of 64 bits, -9223372036854775808 to"),
+        (str(-(2**63) - 1), "must be a whole number of 64 bits"),
+        ("9" * 5000, "is too large, got 99999"),
+        ("1e3", "must be a whole number, got 1E+3"),
+        ("1.5", "must be a whole number, got 1.5"),
+        ('"5"', 'must be a whole number, got "5"'),
+        ("true", "must be a whole number, got true"),
+    ],
+)
+def test_seconds_that_the_api_server_does_not_decode_are_refused(written: str, said: str) -> None:
+    toleration = f'{{"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": {written}}}'
+    (problem,) = problems({"virtualNode": f'{{"tolerations": [{toleration}]}}'})
+    assert problem.startswith(f"virtualNode.tolerations[0].tolerationSeconds: {said}")
+
+
+def test_a_priority_has_32_bits() -> None:
+    assert parse(selector(priority=2**31 - 1)).selectors
+    (problem,) = problems(selector(priority=2**31))
+    assert "priority: must be a whole number of 32 bits, -2147483648 to 2147483647, got" in problem
+
+
+@pytest.mark.parametrize(
+    "cost", ["9" * 5000, "2147483648", "-2147483649", "+1", "01", "1_0", "", "1\n"]
+)
+def test_a_deletion_cost_that_is_no_int32_is_refused(cost: str) -> None:
+    annotations = {"controller.kubernetes.io/pod-deletion-cost": cost}
+    (problem,) = problems(selector(effect={"annotations": annotations}))
+    assert "must be a 32-bit whole number" in problem
+    assert len(problem) < 250
+
+
+def test_values_that_the_api_server_takes_are_taken() -> None:
+    """Annotations may hold any text that is UTF-8, and a cost may be of any int32."""
+    values = {
+        "a": "\x00\x7f\u2028\ufffe",
+        "controller.kubernetes.io/pod-deletion-cost": "-2147483648",
+    }
+    profile = parse(selector(effect={"annotations": values}))
+    assert profile.selectors[0].annotations == values
+
+
+def test_labels_are_limited_in_size_and_values_in_number() -> None:
+    labels = {f"k{number}": "v" * 60 for number in range(1000)}
+    parse(selector(effect={"labels": labels}))
+    labels |= {f"l{number}": "v" * 60 for number in range(100)}
+    (problem,) = problems(selector(effect={"labels": labels}))
+    assert problem == 'selectors[0] "a": effect.labels: 70180 bytes; a pod takes at most 65536'
+    values = [f"v{number}" for number in range(10_000)]
+    expressions = [{"key": "a", "operator": "In", "values": values}]
+    (problem,) = problems(selector(objectSelector={"matchExpressions": expressions}))
+    assert problem == 'selectors[0] "a": has 10007 values, at most 10000; write several selectors'
+    (problem,) = problems({"virtualNode": json.dumps({"tolerations": [{}] * 1001})})
+    assert problem == "virtualNode: has 1002 values, at most 1000"
+
+
+def test_of_many_problems_the_first_are_told_and_all_are_counted() -> None:
+    selectors = [
+        {"name": f"s{n}", "objectSelector": {}, "effect": {"labels": {f"k{n}": 1}}}
+        for n in range(15_000)
+    ]
+    with pytest.raises(ProfileError) as error:
+        parse({"selectors": json.dumps(selectors, separators=(",", ":")), "virtualNode": "5"})
+    assert error.value.count == 15_001
+    assert len(error.value.problems) == 100
+    assert error.value.problems[99].location == (99, "effect", "labels", "k99")
+    assert str(error.value).endswith("\nand 14901 more")
+    assert error.value.lines(20)[20] == "and 14981 more"
+
+
+def test_of_many_problems_in_one_selector_too() -> None:
+    labels: dict[str, Any] = {f"k{number}": 1 for number in range(9000)}
+    with pytest.raises(ProfileError) as error:
+        parse(selector(effect={"labels": labels}))
+    assert error.value.count == 9000
+    assert [problem.location[-1] for problem in error.value.problems] == list(labels)[:100]
+    labels = {f"k{number}": "" if number < 1000 else 1 for number in range(9000)}
+    assert problems(selector(effect={"labels": labels})) == ['selectors[0] "a": has 8000 problems']
+
+
+def test_a_long_unknown_field_is_compared_with_none() -> None:
+    (problem,) = problems(selector(**{"objectselector" * 10_000: {}}))
+    assert "unknown field; known are name, namespaceSelector" in problem
+
+
+def test_what_is_logged_of_a_wrong_profile_is_short(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    selectors = [{"name": f"s{n}", "effect": {"labels": {f"k{n}": 1}}} for n in range(10_000)]
+    path = tmp_path / "profile.yaml"
+    data = {"selectors": json.dumps(selectors)}
+    document = {"kind": "ConfigMap", "metadata": {"name": "eci-profile"}, "data": data}
+    path.write_text(json.dumps(document))
+    state = ProfileLoader(FileSource(str(path)), "kube-system", "eci-profile").load()
+    (record,) = caplog.records
+    shown = vars(record)["problems"]
+    assert len(shown) == 21
+    assert shown[20] == "and 19980 more"
+    assert state.errors.splitlines() == shown
+    assert sum(map(len, shown)) < 4000
