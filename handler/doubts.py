@@ -12,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+from .collection import put_off
 from .implication import Demands
 from .labels import unmet
 from .matching import Matcher
@@ -30,6 +31,7 @@ _SECONDS = 0.5
 _SINCE = (1, 16)  # the webhooks of earlier clusters have no objectSelector (363068)
 
 
+@put_off()
 def doubts(profile: Profile, cluster: tuple[int, int] | None = None) -> list[Problem]:
     """The doubts about a valid profile, selector by selector, at most about a hundred.
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .cache import LoadError
+from .collection import put_off
 from .log import listed
 from .matching import Matcher
 from .metrics import PROFILE_CHANGED, PROFILE_SELECTORS, PROFILE_VALID, PROFILE_VERSION
@@ -56,7 +57,8 @@ class ProfileLoader:
         version = config_map.resource_version
         PROFILE_VERSION.set(int(version) if version.isdecimal() else 0)
         if self._state is None or _content(self._state.config_map) != _content(config_map):
-            self._state = self._changed(config_map)
+            with put_off():
+                self._state = self._changed(config_map)
         return self._state
 
     def report(self, state: State) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .collection import put_off
 from .labels import Requirement
 from .problems import Problem, Problems, problem, unreadable
 from .scheduling import Toleration
@@ -83,6 +84,7 @@ class Profile:
     doubts: tuple[Problem, ...] = ()
 
 
+@put_off()
 def parse(data: Mapping[str, object] | None) -> Profile:
     """Read the data of a ConfigMap. Keys but selectors and virtualNode belong to others.
 

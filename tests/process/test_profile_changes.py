@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -11,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from apiserver import APIServer
-from local import Local, local
-from server import Server, Service, checked, patch_of, review_of, serving, wait_until
+from server import Server, checked, exchange, patch_of, review_of, serving, serving_file
 
 TTL = 0.2
 BY_NAMESPACE = (
@@ -49,30 +50,18 @@ def put(api: APIServer, selectors: str) -> None:
 
 
 @pytest.fixture
-def environment(api: APIServer, tmp_path: Path) -> dict[str, str]:
+def server(api: APIServer, tmp_path: Path) -> Iterator[Server]:
     put(api, version(0))
-    return {
+    environment = {
         "KUBECONFIG": str(api.write_kubeconfig(tmp_path / "kubeconfig")),
         "ECI_PROFILE_TTL": str(TTL),
     }
-
-
-@pytest.fixture
-def server(environment: dict[str, str], log: Path) -> Iterator[Server]:
-    with serving(environment, log) as server:
+    with serving(environment, tmp_path / "server.log") as server:
         assert in_force(server) == "v0"
         yield server
 
 
-@pytest.fixture
-def function(environment: dict[str, str]) -> Iterator[Local]:
-    """It alone: where a server would only add time."""
-    with local(environment) as function:
-        assert in_force(function) == "v0"
-        yield function
-
-
-def in_force(server: Service) -> str | None:
+def in_force(server: Server) -> str | None:
     """The version that answers; the answer must belong to it wholly."""
     review = review_of(POD)
     response = checked(server.post(review), review)
@@ -92,14 +81,14 @@ def in_force(server: Service) -> str | None:
     return name
 
 
-def becomes(server: Service, expected: str | None, seconds: float = 3.0) -> None:
+def becomes(server: Server, expected: str | None, seconds: float = 3.0) -> None:
     end = time.monotonic() + seconds
     while (found := in_force(server)) != expected:
         assert time.monotonic() < end, f"{found} is in force, not {expected}"
         time.sleep(0.02)
 
 
-def stays(server: Service, expected: str | None) -> None:
+def stays(server: Server, expected: str | None) -> None:
     end = time.monotonic() + 4 * TTL
     while time.monotonic() < end:
         assert in_force(server) == expected
@@ -107,31 +96,31 @@ def stays(server: Service, expected: str | None) -> None:
 
 
 def test_a_broken_profile_changes_nothing_and_a_mended_one_counts(
-    api: APIServer, function: Local
+    api: APIServer, server: Server
 ) -> None:
     for broken in ("[", '[{"name": 5}]', "[" * 100_000, '"' * 1000):
         put(api, broken)
-        stays(function, "v0")
+        stays(server, "v0")
     put(api, version(1))
-    becomes(function, "v1")
+    becomes(server, "v1")
 
 
-def test_an_emptied_and_a_deleted_profile_change_no_pod(api: APIServer, function: Local) -> None:
+def test_an_emptied_and_a_deleted_profile_change_no_pod(api: APIServer, server: Server) -> None:
     put(api, "")
-    becomes(function, None)
+    becomes(server, None)
     put(api, version(1))
-    becomes(function, "v1")
-    kept = api.get("v1", "configmaps", "kube-system", "eci-profile")["metadata"]
-    assert function.metric("eci_profile_profile_resource_version") == int(kept["resourceVersion"])
+    becomes(server, "v1")
+    kept = api.objects["configmaps", "kube-system", "eci-profile"]["metadata"]["resourceVersion"]
+    assert server.metric("eci_profile_profile_resource_version") == int(kept)
     api.delete_config_map("kube-system", "eci-profile")
-    becomes(function, None)
-    assert function.metric("eci_profile_profile_resource_version") == 0
+    becomes(server, None)
+    assert server.metric("eci_profile_profile_resource_version") == 0
     put(api, version(2))
-    becomes(function, "v2")
+    becomes(server, "v2")
 
 
 def test_a_profile_of_a_mebibyte_with_ten_thousand_selectors_counts(
-    api: APIServer, function: Local
+    api: APIServer, server: Server
 ) -> None:
     many: list[dict[str, Any]] = [
         {"name": f"s{number}", "objectSelector": {"matchLabels": {"n": str(number)}}}
@@ -141,8 +130,51 @@ def test_a_profile_of_a_mebibyte_with_ten_thousand_selectors_counts(
     text += " " * (2**20 - len(text))
     assert len(text) == 2**20
     put(api, text)
-    becomes(function, "v1", 10)
-    assert function.metric("eci_profile_profile_selectors") == 10_001
+    becomes(server, "v1", 10)
+    assert server.metric("eci_profile_profile_selectors") == 10_001
+
+
+def delays(server: Server, seconds: float) -> list[float]:
+    """How long each of many reviews takes, one after another."""
+    body = json.dumps(review_of(POD)).encode()
+    found = []
+    with contextlib.closing(server.connect()) as connection:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            began = time.perf_counter()
+            assert exchange(connection, "POST", "/mutate", body).status == 200
+            found.append(time.perf_counter() - began)
+            time.sleep(0.001)
+    return found
+
+
+def test_no_review_waits_while_ten_thousand_selectors_load(tmp_path: Path) -> None:
+    def written(number: int, count: int) -> str:
+        effect = {"annotations": {"k8s.aliyun.com/eci-use-specs": "2-4Gi"}}
+        many = [
+            {
+                "name": f"s{each}",
+                "objectSelector": {"matchLabels": {"n": f"{number}-{each}"}},
+                "effect": effect,
+            }
+            for each in range(count)
+        ]
+        data = {"selectors": json.dumps(many)}
+        document = {"kind": "ConfigMap", "metadata": {"name": "eci-profile"}, "data": data}
+        return yaml.safe_dump(document, default_style="|")
+
+    profile = tmp_path / "profile.yaml"
+    profile.write_text(written(0, 1))
+    longest = []
+    # It is loaded ahead of the end of the TTL: a tenth of it is longer than loading takes.
+    with serving_file(profile, ECI_PROFILE_TTL="3") as server:
+        assert server.post(review_of(POD)).status == 200
+        for number in range(1, 4):
+            (tmp_path / "new.yaml").write_text(written(number, 10_000))
+            (tmp_path / "new.yaml").replace(profile)
+            longest.append(max(delays(server, 3.5)))
+            assert server.metric("eci_profile_profile_selectors") == 10_000
+    assert min(longest) < 0.025, longest  # what else the machine does is no finding
 
 
 def test_while_it_is_edited_each_answer_belongs_to_one_version(
@@ -175,28 +207,28 @@ def test_while_it_is_edited_each_answer_belongs_to_one_version(
 
 
 def test_five_thousand_namespaces_in_any_order_are_told_apart(
-    api: APIServer, function: Local
+    api: APIServer, server: Server
 ) -> None:
     put(api, BY_NAMESPACE)
     names = [f"team-{number * 7919 % 5000}" for number in range(5000)]
     for number, name in enumerate(names):
         api.put_namespace(name, {"eci": str(number % 2 == 0).lower()})
     api.put_namespace("team-a", {"eci": "false"})
-    becomes(function, None)
+    becomes(server, None)
     for number, name in enumerate(names):
         review = review_of(POD, namespace=name)
-        assert ("patch" in checked(function.post(review), review)) == (number % 2 == 0)
+        assert ("patch" in checked(server.post(review), review)) == (number % 2 == 0)
 
 
 def test_a_namespace_that_was_recreated_counts_with_its_new_labels(
-    api: APIServer, function: Local
+    api: APIServer, server: Server
 ) -> None:
     put(api, BY_NAMESPACE)
     api.put_namespace("team-a", {"eci": "true"})
-    becomes(function, "eci")
+    becomes(server, "eci")
     api.delete_namespace("team-a")
     api.put_namespace("team-a", {"eci": "false"})
-    becomes(function, None)
+    becomes(server, None)
 
 
 def test_a_thousand_reviews_at_once_on_a_cold_key_are_all_answered(
@@ -224,21 +256,24 @@ def test_a_thousand_reviews_at_once_on_a_cold_key_are_all_answered(
 
 @pytest.mark.skipif(FAKETIME is None, reason="Debian's libfaketime is not installed")
 def test_a_clock_that_is_set_back_and_forward_changes_nothing(
-    api: APIServer, environment: dict[str, str], tmp_path: Path
+    api: APIServer, tmp_path: Path
 ) -> None:
+    put(api, version(0))
     clock = tmp_path / "clock"
     clock.write_text("+0")
-    faked = {
-        **environment,
+    environment = {
+        "KUBECONFIG": str(api.write_kubeconfig(tmp_path / "kubeconfig")),
+        "ECI_PROFILE_TTL": str(TTL),
         "LD_PRELOAD": str(FAKETIME),
         "FAKETIME_TIMESTAMP_FILE": str(clock),
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
     # gunicorn sleeps in a way that libfaketime breaks; --debug serves without it.
-    with serving(faked, tmp_path / "server.log", "--debug") as server:
-        # libfaketime makes it slow
-        wait_until(lambda: server.request("GET", "/readyz").status == 200)
+    with serving(environment, tmp_path / "server.log", "--debug") as server:
+        end = time.monotonic() + 10
+        while server.request("GET", "/readyz").status != 200:  # libfaketime makes it slow
+            assert time.monotonic() < end
         assert in_force(server) == "v0"
         for number, offset in enumerate(("+30d", "-30d", "+0"), 1):
             clock.write_text(offset)

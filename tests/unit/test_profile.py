@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import yaml
 from server import DATA
 
+from handler.collection import put_off
 from handler.filesource import FileSource
 from handler.loader import ProfileLoader
 from handler.profile import Profile, ProfileError, VirtualNode, parse
@@ -256,3 +258,13 @@ def test_what_is_logged_of_a_wrong_profile_is_short(
     assert shown[20] == "and 19980 more"
     assert state.errors.splitlines() == shown
     assert sum(map(len, shown)) < 4000
+
+
+def test_collection_is_put_off_until_the_last_profile_is_made() -> None:
+    with put_off():
+        parse({})
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(ProfileError):
+        parse({"selectors": "["})
+    assert gc.isenabled()
