@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from . import cli_check, cli_explain
 from .cli import UsageError
 
 _USAGE = 2
+_BROKEN_PIPE = 141  # as of a program that the signal ends
 
 
 def main() -> int:
@@ -24,6 +26,10 @@ def main() -> int:
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         code: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads it has seen enough, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
     except UsageError as error:
         sys.stderr.write(f"eci-profile: {error}\n")
         return _USAGE

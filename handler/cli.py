@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import manifests
 from .settings import Settings, SettingsError
 from .sources import SourceError
 
@@ -34,12 +35,16 @@ def settings() -> Settings:
 def read_text(path: str) -> str:
     """The text of a file, or of standard input for ``-``. Raises UsageError."""
     try:
-        content = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-        return content.decode("utf-8")
+        if path == "-":
+            return manifests.read_text(sys.stdin.buffer)
+        with Path(path).open("rb") as stream:
+            return manifests.read_text(stream)
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not UTF-8 text") from None
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from None
 
 
 def cluster() -> ClusterSource:

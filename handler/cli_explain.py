@@ -28,6 +28,7 @@ Any workload will do: a Pod, Deployment, ReplicaSet, StatefulSet, DaemonSet, Job
 and streams of them; kinds that have no pods are passed over.
 """
 _LEFT_ALONE = {
+    "not-asked": "the registration leaves its namespace out, so the function isn't asked about it",
     "bound": "it has a nodeName: its node is chosen already",
     "mirror": "it is a mirror pod: the kubelet runs it already",
     "daemonset": "its controller is a DaemonSet: its node is chosen already",
@@ -39,6 +40,8 @@ _PLACEMENTS = {
     "normalNodePrefer": "on the virtual node where others are full",
     "normalNodeOnly": "not on the virtual node",
 }
+_Answer = tuple[PlannedPod, str, Mapping[str, str], Explanation]
+
 _COLOURS = {"+": "\033[32m", "-": "\033[31m", "@": "\033[36m"}
 _GREEN, _DIM, _END = "\033[32m", "\033[2m", "\033[0m"
 
@@ -101,18 +104,31 @@ def _run(arguments: argparse.Namespace) -> int:
     if not pods:
         raise UsageError(f"{shown} has no pod, and nothing that makes one")
     matcher = _matcher(source, chosen)
-    answers = []
+    of_namespaces: dict[str, Mapping[str, str]] = {}
     for pod in pods:
         namespace = arguments.namespace or pod.namespace
-        labels = arguments.namespace_labels
-        if labels is None:
-            labels = _namespace_labels(source, namespace)
-        answers.append((pod, namespace, labels, explain(pod.pod, labels, matcher)))
-    match arguments.output:
+        if namespace not in of_namespaces:
+            labels = arguments.namespace_labels
+            found = _namespace_labels(source, namespace) if labels is None else labels
+            of_namespaces[namespace] = found
+    # One after another, for each has a verdict of each selector.
+    answers = (
+        (pod, namespace, labels, explain(pod.pod, labels, matcher))
+        for pod in pods
+        for namespace in (arguments.namespace or pod.namespace,)
+        for labels in (of_namespaces[namespace],)
+    )
+    _write(answers, arguments.output)
+    return 0
+
+
+def _write(answers: Iterator[_Answer], output: str) -> None:
+    match output:
         case "text":
             coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-            texts = ("\n".join(_text(*answer, coloured)) + "\n" for answer in answers)
-            sys.stdout.write("\n".join(texts))
+            for number, answer in enumerate(answers):
+                separator = "\n" if number else ""
+                sys.stdout.write(separator + "\n".join(_text(*answer, coloured)) + "\n")
         case "patch":
             for *_, explanation in answers:
                 sys.stdout.write(json.dumps(explanation.mutation.operations) + "\n")
@@ -122,7 +138,6 @@ def _run(arguments: argparse.Namespace) -> int:
         case "yaml":
             documents = [document(*answer) for answer in answers]
             sys.stdout.write(to_yaml(documents))
-    return 0
 
 
 def _source(profile: str | None, chosen: Settings) -> Source:

@@ -17,10 +17,26 @@ from .pod import Metadata, Pod
 from .profile import Selector
 from .workloads import PlannedPod
 
-__all__ = ["Explanation", "Outcome", "Verdict", "diff", "document", "explain", "to_yaml"]
+__all__ = [
+    "NOT_ASKED",
+    "Explanation",
+    "Outcome",
+    "Verdict",
+    "diff",
+    "document",
+    "explain",
+    "to_yaml",
+]
 
 Side = Literal["objectSelector", "namespaceSelector"]
 Result = Literal["added", "same", "own", "other", "left-out"]
+
+# The namespaceSelector in k8s/base/mutating-webhook-configuration.yaml.
+NOT_ASKED = "kubernetes.io/metadata.name", ("kube-system", "eci-profile")
+"""The label, and its values, of namespaces about whose pods the function isn't asked."""
+
+_MOST_LINES = 10_000  # of a pod, to find the differences; the time may grow with their square
+_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 _Kind = tuple[Literal["annotation", "label"], str, Mapping[str, str], Mapping[str, str]]
 
@@ -62,7 +78,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A decision with its reasons. ``untouched``: why no selector may touch the pod, or None."""
+    """A decision with its reasons. ``untouched``: why no selector may touch the pod, or None.
+
+    That is one of the reasons of `left_alone`, or ``not-asked``: its namespace is left out.
+    """
 
     untouched: str | None
     mutation: Mutation
@@ -111,19 +130,25 @@ def document(
 
 def diff(before: Any, after: Any) -> list[str]:
     """The lines of a unified diff of two objects in YAML; none if they are equal."""
+    if before == after:
+        return []
     old, new = to_yaml(before).splitlines(), to_yaml(after).splitlines()
+    if len(new) > _MOST_LINES:
+        return ["--- before", "+++ after", f"@@ {len(new)} lines are too many to compare @@"]
     return list(difflib.unified_diff(old, new, "before", "after", lineterm=""))
 
 
 def to_yaml(value: Any) -> str:
     """The value in YAML, with its keys in their own order."""
-    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
+    text: str = yaml.dump(value, Dumper=_DUMPER, sort_keys=False, allow_unicode=True, width=100)
     return text
 
 
 def explain(pod: Pod, namespace_labels: Mapping[str, str], matcher: Matcher) -> Explanation:
     """Decide what happens to a pod, as a review of its creation does, and say why."""
-    if reason := left_alone(pod):
+    key, names = NOT_ASKED
+    reason = "not-asked" if namespace_labels.get(key) in names else left_alone(pod)
+    if reason:
         return Explanation(reason, Mutation([], []))
     labels = (pod.metadata and pod.metadata.labels) or {}
     selectors = matcher.match(labels, namespace_labels)

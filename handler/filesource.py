@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .manifests import read_manifests
+from .manifests import read_manifests, read_text
+from .problems import not_text
 from .sources import ConfigMap, NotFoundError, SourceError
 
 __all__ = ["FileSource"]
@@ -18,6 +19,7 @@ _NAME_LABEL = "kubernetes.io/metadata.name"  # the API server gives it to each n
 
 @dataclass(slots=True)
 class _Objects:
+    any: bool = False
     config_maps: dict[tuple[str | None, str], ConfigMap] = field(default_factory=dict)
     namespaces: dict[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -33,6 +35,7 @@ class FileSource:
         self._lock = threading.Lock()
         self._seen: tuple[int, ...] = ()
         self._objects = _Objects()
+        self._error: SourceError | None = None  # of the file as it was seen
 
     def config_map(self, namespace: str, name: str) -> ConfigMap:
         """Return the file's ConfigMap; one without a namespace stands for any."""
@@ -59,20 +62,38 @@ class FileSource:
                 stat = self._path.stat()
                 seen = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
                 if seen != self._seen:
-                    self._objects = _objects(self._path.read_text("utf-8"))
+                    self._error = None
+                    self._look()
                     self._seen = seen
             except OSError as error:
                 raise SourceError(f"{self._path} can't be read: {error.strerror}") from None
-            except UnicodeDecodeError:
-                raise SourceError(f"{self._path} is not UTF-8 text") from None
-            except ValueError as error:
-                raise SourceError(f"{self._path} is not as it should be: {error}") from None
+            except SourceError as error:
+                self._error, self._seen = error, seen
+            if self._error:
+                raise self._error
             return self._objects
+
+    def _look(self) -> None:
+        try:
+            with self._path.open("rb") as stream:
+                objects = _objects(read_text(stream))
+        except UnicodeDecodeError:
+            raise SourceError(f"{self._path} is not UTF-8 text") from None
+        except ValueError as error:
+            raise SourceError(f"{self._path} is not as it should be: {error}") from None
+        if self._objects.any and not objects.any:
+            # An editor may have emptied it to write it anew.
+            raise SourceError(
+                f"{self._path} has no object any more; to have no profile, leave a ConfigMap"
+                " without selectors, or another object, in it"
+            )
+        self._objects = objects
 
 
 def _objects(text: str) -> _Objects:
     objects = _Objects()
     for manifest in read_manifests(text):
+        objects.any = True
         kind, name, metadata = manifest.kind, manifest.name, manifest.metadata
         if kind not in ("ConfigMap", "Namespace"):
             continue
@@ -82,7 +103,10 @@ def _objects(text: str) -> _Objects:
             data = manifest.value.get("data") or {}
             if not isinstance(data, dict):
                 raise ValueError(f"ConfigMap {name}: data must be an object")
-            objects.config_maps[metadata.get("namespace"), name] = ConfigMap(data)
+            namespace = metadata.get("namespace")
+            if not isinstance(namespace, str | None):
+                raise ValueError(f"ConfigMap {name}: metadata.namespace: {not_text(namespace)}")
+            objects.config_maps[namespace, name] = ConfigMap(data)
         else:
             objects.namespaces[name] = _labels(name, metadata)
     return objects

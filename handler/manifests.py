@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
-from .text import Location, Place, read_documents
+from .text import MAX_FILE_BYTES, Location, Place, read_documents
 
-__all__ = ["Manifest", "read_manifests"]
+__all__ = ["Manifest", "read_manifests", "read_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,17 @@ class Manifest:
     def place(self, *way: str | int) -> Place:
         """The place of what it has under these keys, or of the nearest thing around that."""
         return self.document.find((*self.location, *way))[0]
+
+
+def read_text(stream: BinaryIO) -> str:
+    """The text of a file, or as much of one as tells that it is too large.
+
+    Raises OSError, UnicodeDecodeError, and ValueError where it is too large.
+    """
+    content = stream.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise ValueError(f"more than {MAX_FILE_BYTES} bytes (8 MiB) are not read; split it")
+    return content.decode("utf-8-sig")  # some editors write a mark before the text
 
 
 def read_manifests(text: str, *, places: bool = False) -> Iterator[Manifest]:

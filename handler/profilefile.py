@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .manifests import Manifest, read_manifests
 from .text import Position, TextError
 
 __all__ = ["ProfileFile", "read_profile"]
 
-_LIST = re.compile(r"(?:\s*(?:\#[^\n]*|---)?\n)*\s*(?:\[|-\s)")
+# A line at a time: no part can match what another one has.
+_SKIPPED = re.compile(r"[^\S\n]*(?:#[^\n]*|---[^\S\n]*)?\n")
+_LIST = re.compile(r"\s*(?:\[|-\s)")
+
+_lines = lru_cache(maxsize=4)(lambda text: text.split("\n"))  # asked for each position
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +35,7 @@ class ProfileFile:
         text = self.data.get(root)
         if not place.literal or not isinstance(text, str):
             return place.value, not isinstance(text, str)
-        lines = self.text.replace("\r\n", "\n").split("\n")
-        inner = text.rstrip("\n").split("\n")
+        lines, inner = _lines(self.text), _lines(text.rstrip("\n"))
         line, column = position
         if line > len(inner):  # at the end, after the last line break
             line, column = len(inner), len(inner[-1]) + 1
@@ -46,7 +50,8 @@ def read_profile(text: str, namespace: str, name: str) -> ProfileFile:
 
     Raises LookupError if it has neither, TextError if it is not YAML.
     """
-    if _LIST.match(text):
+    text = text.replace("\r\n", "\n")
+    if _is_list(text):
         return ProfileFile(text, {"selectors": text}, None)
     found = None
     try:
@@ -68,3 +73,10 @@ def read_profile(text: str, namespace: str, name: str) -> ProfileFile:
     if not isinstance(data, dict):
         raise LookupError(f"ConfigMap {name}: data must be an object")
     return ProfileFile(text, data, found)
+
+
+def _is_list(text: str) -> bool:
+    at = 0
+    while skipped := _SKIPPED.match(text, at):
+        at = skipped.end()
+    return bool(_LIST.match(text, at))

@@ -88,9 +88,9 @@ def _planned(manifest: Manifest, way: tuple[str, ...]) -> PlannedPod:
         raise PodError(f"{'.'.join(way)} must be an object", manifest.place(*way).value)
     kind, namespace = str(manifest.kind), manifest.metadata.get("namespace")
     value = {"apiVersion": "v1", "kind": "Pod", **_plain(template)} if way else _plain(template)
-    if manifest.kind == "DaemonSet":
+    metadata = value.get("metadata") or {}
+    if manifest.kind == "DaemonSet" and isinstance(metadata, dict):
         owner = {"apiVersion": "apps/v1", "kind": kind, "name": manifest.name, "controller": True}
-        metadata = value.get("metadata") or {}
         value["metadata"] = {**metadata, "ownerReferences": [owner]}
     try:
         pod = convert(value, Pod)
@@ -99,8 +99,10 @@ def _planned(manifest: Manifest, way: tuple[str, ...]) -> PlannedPod:
         location, wrong = _follow(path, template)
         found = problem("Pod", template, location, _message(message, wrong))
         raise PodError(str(found), manifest.place(*way, *location).value) from None
-    named = namespace if isinstance(namespace, str) and namespace else "default"
-    return PlannedPod(kind, manifest.name, named, value, pod)
+    if not isinstance(namespace, str | None):
+        message = f"metadata.namespace: {not_text(namespace)}"
+        raise PodError(message, manifest.place("metadata", "namespace").value)
+    return PlannedPod(kind, manifest.name, namespace or "default", value, pod)
 
 
 def _plain(value: Any) -> Any:

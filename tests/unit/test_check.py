@@ -134,6 +134,37 @@ def test_standard_input_and_json() -> None:
     assert result.stderr == ""
 
 
+@pytest.mark.parametrize("before", ["\ufeff", "\n" * 10_000, "# c\n" * 10_000, "---\n# c\n \n"])
+def test_what_stands_before_a_list_takes_no_time(before: str) -> None:
+    text = before + '[{"name": "a", "objectSelector": {}}]'
+    result = run("check", "-", text=text)
+    line = before.count("\n") + 1
+    assert result.stdout == f'<stdin>:{line}:2: warning: selectors[0] "a": matches every pod\n'
+
+
+def test_many_problems_and_warnings_are_told_up_to_a_hundred() -> None:
+    for selector, severity, said in (
+        ('{"name": "%d"}', "error", "there are 200 more errors; correct these first"),
+        (
+            '{"name": "%d", "objectSelector": {}}',
+            "warning",
+            "there are more than 100 warnings; these are so many of them",
+        ),
+    ):
+        text = "[" + ",\n".join(selector % number for number in range(300)) + "]"
+        lines = run("check", "-", text=text).stdout.splitlines()
+        assert len(lines) == 101
+        assert f"<stdin>:1:1: {severity}: selectors: {said}" in lines
+
+
+def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "large.yaml").write_text("#" * (8 * 2**20 + 1))
+    result = run("check", "large.yaml", cwd=tmp_path)
+    assert result.returncode == 2
+    said = "large.yaml: more than 8388608 bytes (8 MiB) are not read; split it"
+    assert result.stderr == f"eci-profile: {said}\n"
+
+
 def test_another_name_by_the_settings() -> None:
     document = config_map({"selectors": "0"})
     document["metadata"] = {"name": "mine", "namespace": "eci"}

@@ -13,7 +13,7 @@ from cli import run
 from local import Local
 from server import DATA, checked, patch_of, review_of
 
-from handler.explanation import explain
+from handler.explanation import NOT_ASKED, diff, explain
 from handler.matching import Matcher
 from handler.pod import Metadata, Pod
 from handler.profile import parse
@@ -107,6 +107,16 @@ def test_the_profile_of_the_settings() -> None:
     ("text", "said"),
     [
         ("{kind: Service}", "eci-profile: <stdin> has no pod, and nothing that makes one"),
+        (
+            "kind: DaemonSet\nspec:\n  template:\n    metadata: web\n",
+            '<stdin>:4:15: Pod.metadata: must be an object, got "web"',
+        ),
+        ("kind: DaemonSet\nspec:\n  template: []\n", "<stdin>:3:13: spec.template must be an obj"),
+        ("kind: DaemonSet\nspec: []\n", "<stdin>:2:7: a DaemonSet needs spec.template"),
+        (
+            "kind: Pod\nmetadata:\n  namespace: [a]\n",
+            "<stdin>:3:14: metadata.namespace: must be a string, got a list",
+        ),
         ("{kind: Pod", "<stdin>:1:11: did not find expected ',' or '}'"),
         ("- kind: Pod", "<stdin>:1:1: a document is not an object"),
         ("kind: Deployment\nspec: {}\n", "<stdin>:2:7: a Deployment needs spec.template"),
@@ -126,6 +136,55 @@ def test_a_pod_that_is_none_is_told_with_its_line(text: str, said: str) -> None:
     assert result.returncode == 2
     assert said in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_a_pod_of_a_namespace_that_is_left_out_is_not_asked_about(output: str) -> None:
+    case = str(FOLDER / "effects.yaml")
+    arguments = ("explain", "-f", "-", "--profile", case, "--output", output)
+    for namespace in ("kube-system", "eci-profile"):
+        pod = f"{{kind: Pod, metadata: {{namespace: {namespace}, labels: {{app: web}}}}}}"
+        said = run(*arguments, text=pod).stdout
+        if output == "text":
+            assert "Left alone: the registration leaves its namespace out" in said
+        else:
+            (explanation,) = json.loads(said)
+            assert (explanation["leftAlone"], explanation["patch"]) == ("not-asked", [])
+    registration = ROOT / "k8s" / "base" / "mutating-webhook-configuration.yaml"
+    (webhook,) = yaml.safe_load(registration.read_text())["webhooks"]
+    key, names = NOT_ASKED
+    (expression,) = webhook["namespaceSelector"]["matchExpressions"]
+    assert expression == {"key": key, "operator": "NotIn", "values": list(names)}
+
+
+@pytest.mark.parametrize("command", ["explain", "check"])
+def test_one_who_reads_only_the_first_lines_ends_it_quietly(command: str, tmp_path: Path) -> None:
+    pods = tmp_path / "pods.yaml"
+    selectors = "- {name: a, objectSelector: {}}\n" * 2000
+    pods.write_text("{kind: Pod}\n---\n" * 500 if command == "explain" else selectors)
+    options = ["-f", str(pods), "--profile", str(FOLDER / "effects.yaml")]
+    arguments = options if command == "explain" else [str(pods)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "handler", command, *arguments],
+        cwd=ROOT,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        if command == "explain":  # more than a pipe holds
+            assert process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(30) == 141
+        assert process.stderr.read() == b""
+
+
+def test_a_pod_of_very_many_lines_is_not_compared() -> None:
+    before = {"a": list(range(20_000))}
+    assert diff(before, before) == []
+    *_, said = diff(before, {**before, "b": 1})
+    assert said == "@@ 20002 lines are too many to compare @@"
 
 
 def test_wrong_uses_end_with_one_sentence(tmp_path: Path) -> None:
