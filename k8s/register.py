@@ -1,5 +1,9 @@
 """Narrow the registration to a profile: kube-apiserver calls the function only for pods that one
 of its selectors matches. Writes a MutatingWebhookConfiguration to standard output.
+
+A webhook that didn't match a pod at first is not called again (reinvocationPolicy: IfNeeded), so
+labels that later webhooks add to a pod can't make a selector match, unless another one did. Stay
+with the wide registration where other webhooks add the labels that the profile asks for.
 """
 
 from __future__ import annotations
@@ -89,7 +93,9 @@ def _trusts(registration: dict[str, Any]) -> bool:
 
 def main() -> str | None:
     """Return what is wrong, if anything is."""
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     arguments.add_argument("profile", help="a YAML file with the ConfigMap")
     arguments.add_argument(
         "--registration", default=str(REGISTRATION), help="what to narrow, - for standard input"

@@ -230,7 +230,9 @@ def _replicas(documents: tuple[Document, ...], deployment: Document) -> int:
 @each_choice
 def test_namespaces_agree(choice: Choice) -> None:
     documents = rendered(choice)
-    assert only(documents, "Namespace")["metadata"]["name"] == NAMESPACE
+    names = {document["metadata"]["name"] for document in of_kind(documents, "Namespace")}
+    old = {"before-1.21", "before-1.16"} & set(choice.components)
+    assert names == {NAMESPACE, *(["kube-system"] if old else [])}
     for document in documents:
         expected: set[str | None] = {NAMESPACE}
         match document["kind"]:
@@ -245,6 +247,21 @@ def test_namespaces_agree(choice: Choice) -> None:
             case "Function" | "ServiceAccount" if choice.host == "openfaas":
                 expected = {"openfaas-fn"}
         assert document["metadata"].get("namespace") in expected, document["metadata"]
+
+
+@each_choice
+def test_namespaces_have_the_label_by_which_the_registration_leaves_them_out(
+    choice: Choice,
+) -> None:
+    """Kubernetes before 1.21 doesn't set it itself."""
+    documents = rendered(choice)
+    (webhook,) = only(documents, "MutatingWebhookConfiguration")["webhooks"]
+    (expression,) = webhook["namespaceSelector"]["matchExpressions"]
+    for namespace in of_kind(documents, "Namespace"):
+        labels, name = namespace["metadata"]["labels"], namespace["metadata"]["name"]
+        assert labels[expression["key"]] == name
+        assert name in expression["values"]
+        assert "app.kubernetes.io/component" not in labels  # or one of the steps may leave it out
 
 
 @each_choice
@@ -276,7 +293,7 @@ def test_the_function_runs_as_the_account_that_has_the_rights(choice: Choice) ->
 @each_choice
 def test_pods_pass_the_restricted_level(choice: Choice) -> None:
     """The rules of the Pod Security Standards' level "restricted", as far as they need fields."""
-    labels = only(rendered(choice), "Namespace")["metadata"]["labels"]
+    labels = only(rendered(choice), "Namespace", NAMESPACE)["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
     old = {"before-1.21", "before-1.16"} & set(choice.components)  # the level is younger
     for name, template in pod_templates(rendered(choice)):
