@@ -539,3 +539,14 @@ def test_memory_is_a_multiple_of_the_input(row: Row) -> None:
     finally:
         tracemalloc.stop()
     assert peak <= row.memory * row.size, f"{peak / row.size:.1f} times the input"
+
+
+JUDGED = [row for row in (*TEXT, *PROFILES, *FINDINGS) if row.run in (reading, parsing, examining)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", JUDGED, ids=lambda row: row.name)
+def test_a_mebibyte_is_judged_within_two_seconds(row: Row) -> None:
+    text = row.make(2**20 - 2**10)
+    assert 0.8 * 2**20 < len(text) < 1.1 * 2**20
+    assert seconds(examining, text) < 2

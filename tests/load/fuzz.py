@@ -2,16 +2,19 @@
 
     python tests/load/fuzz.py reviews|profiles CORPUS [options of libFuzzer, such as -runs=100000]
 
-A finding ends the process with its stack trace, and is left in the corpus.
+A finding ends the process with its stack trace, and is left in the corpus. It is one, too, if an
+input takes longer than 5 seconds or more than 1 GiB, or if one of a hundred, grown, takes more than
+three times as long each time that it is doubled, or too much memory.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import sys
+import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,9 +27,20 @@ sys.path.insert(0, str(ROOT))
 with atheris.instrument_imports(include=["handler"]):
     from handler.admission import Admission
     from handler.filesource import FileSource
+    from handler.findings import examine
     from handler.function import Function
-    from handler.profile import ProfileError, parse
     from handler.settings import Settings
+
+# After what it imports is instrumented.
+sys.path.insert(0, str(ROOT / "tests"))
+from test_bounds import PROFILES, TEXT  # noqa: E402
+
+SEEDS = 200  # inputs at the beginning, each of which is grown
+GROWN = 2**13  # bytes
+DOUBLED = 3  # times: one alone may turn an error at the beginning into one at the end
+FLOOR = 0.01  # seconds: what is faster is not told apart from noise
+GROWTH = 3.0
+MEMORY = 300.0  # times the input; see the places of nested values in test_bounds.py
 
 PROFILE = str(ROOT / "k8s" / "sample" / "profile.yaml")
 
@@ -47,14 +61,12 @@ def reviews() -> tuple[Callable[[bytes], None], list[bytes]]:
 
 
 def profiles() -> tuple[Callable[[bytes], None], list[bytes]]:
-    """Any text as selectors and as the virtual node."""
+    """Any text as selectors and as the virtual node, with all that is said of it."""
 
     def one(text: bytes) -> None:
         written = text.decode("utf-8", "replace")
-        with contextlib.suppress(ProfileError):
-            parse({"selectors": written})
-        with contextlib.suppress(ProfileError):
-            parse({"virtualNode": written})
+        examine({"selectors": written})
+        examine({"virtualNode": written})
 
     seeds = []
     for path in (ROOT / "tests/data/invalid-profiles.yaml", Path(PROFILE)):
@@ -62,7 +74,46 @@ def profiles() -> tuple[Callable[[bytes], None], list[bytes]]:
             for case in document if isinstance(document, list) else [document]:
                 texts = (case.get("data") or case).values()
                 seeds += [text.encode() for text in texts if isinstance(text, str)]
+    seeds += [row.make(64).encode() for row in (*TEXT, *PROFILES)]
     return one, seeds
+
+
+def bounded(one: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    """The same, and for one of a hundred inputs, that its work grows as the input does."""
+    count = 0
+
+    def checked(given: bytes) -> None:
+        nonlocal count
+        one(given)
+        count += 1
+        if (count <= SEEDS or count % 100 == 0) and len(given) >= 3:
+            grows(one, given)
+
+    return checked
+
+
+def grows(one: Callable[[bytes], None], given: bytes) -> None:
+    first, third = len(given) // 3, 2 * len(given) // 3
+    begin, middle, end = given[:first], given[first:third], given[third:]
+    once = begin + middle * (GROWN // len(middle)) + end
+    doubled = begin + middle * (2**DOUBLED * GROWN // len(middle)) + end
+    for _ in range(5):  # what disturbs one run doesn't disturb all
+        after = seconds(one, doubled)
+        if after <= GROWTH**DOUBLED * max(FLOOR, seconds(one, once)):
+            break
+    else:
+        raise AssertionError(f"{after} s for {len(doubled)} bytes like {given!r}")
+    tracemalloc.start()
+    one(once)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak <= MEMORY * len(once), f"{peak} bytes for {len(once)} bytes like {given!r}"
+
+
+def seconds(one: Callable[[bytes], None], given: bytes) -> float:
+    began = time.thread_time()
+    one(given)
+    return time.thread_time() - began
 
 
 def main() -> None:
@@ -74,7 +125,8 @@ def main() -> None:
     for number, seed in enumerate(seeds):
         (directory / f"seed-{number}").write_bytes(seed)
     finding = f"-artifact_prefix={directory}/finding-"
-    atheris.Setup([sys.argv[0], corpus, "-max_len=16384", finding, *options], one)
+    limits = ["-max_len=16384", "-timeout=5", "-rss_limit_mb=1024"]
+    atheris.Setup([sys.argv[0], corpus, *limits, finding, *options], bounded(one))
     atheris.Fuzz()
 
 
