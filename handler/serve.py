@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import os
 import signal
 import socket
-import time
-from types import FrameType
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
 
-import uvicorn
-from starlette.requests import Request
-from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
+import uvloop
 
-from .asgi import Reply, respond
-from .function import Function, failure
+from .function import Function
 from .settings import ServerSettings, SettingsError
 from .start import function
-from .tls import ServerTLS, TLSError
+from .tls import PEM, ServerTLS, TLSError
+
+if TYPE_CHECKING:
+    from .granian_server import Trial
 
 __all__ = ["main"]
 
 _KEEP_ALIVE = 180  # seconds; Go's clients, as kube-apiserver, keep idle connections for 90
 _FINISH = 10  # seconds that a request may take once no more are accepted
+_HANDSHAKES = 0.1  # seconds for the handshakes under way at the end
 _FOLLOW = 2.0  # seconds from one look at the TLS files to the next
 
 _log = logging.getLogger("eci-profile")
@@ -38,6 +37,7 @@ def main() -> None:
         tls = ServerTLS(settings.tls_dir, settings.tls_client_ca) if settings.tls_dir else None
     except (SettingsError, TLSError) as error:
         raise SystemExit(f"eci-profile: {error}") from None
+    trial = _trial(tls.pem) if tls else None  # while the rest is loaded
     served = function()
     port = settings.port or (8443 if tls else 8080)
     try:
@@ -46,36 +46,121 @@ def main() -> None:
         raise SystemExit(
             f"eci-profile: PORT {port} can't be had: {os.strerror(error.errno or 0)}"
         ) from None
-    logging.getLogger("uvicorn").handlers = _log.handlers
-    config = uvicorn.Config(
-        _Application(served, only_known_clients=bool(settings.tls_client_ca)),
-        http=_Protocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=_KEEP_ALIVE,
-        timeout_graceful_shutdown=_FINISH,
-        ssl_context_factory=(lambda _config, _default: tls.context) if tls else None,
-    )
     _log.info("listening", extra={"port": port, "tls": bool(tls)})
-    asyncio.run(_serve(_Server(config, served, settings.drain), listener, tls))
+    uvloop.run(_Serving(served, listener, tls, settings.drain).until_stopped(trial))
 
 
-async def _serve(server: uvicorn.Server, listener: socket.socket, tls: ServerTLS | None) -> None:
-    following = asyncio.create_task(_follow(tls)) if tls else None
-    await server.serve([listener])
-    if following:
-        following.cancel()
+class _Server(Protocol):
+    """What GranianServer and UvicornServer have in common."""
+
+    def retire(self) -> None:
+        """Accept no more connections. Those that are there end with their next answer."""
+
+    async def stop(self) -> None:
+        """End idle connections at once and others with their answer; return when all are."""
 
 
-async def _follow(tls: ServerTLS) -> None:
-    while True:
-        await asyncio.sleep(_FOLLOW)
-        await asyncio.to_thread(tls.follow)
+def _trial(pem: PEM) -> Trial | None:
+    """Begin to try whether granian can use them, unless it is of no use where clients need some."""
+    if pem.client_ca:
+        return None
+    from .granian_server import Trial  # not before: it isn't needed for the other server
+
+    return Trial(pem)
+
+
+async def _start(
+    function: Function, listener: socket.socket, pem: PEM | None, trial: Trial | None
+) -> _Server:
+    """Accept connections, by granian if it can."""
+    if pem is None or (trial and await asyncio.to_thread(trial.passed)):
+        from .granian_server import GranianServer
+
+        return GranianServer(function, listener, _KEEP_ALIVE, pem)
+    from .uvicorn_server import UvicornServer
+
+    server = UvicornServer(function, listener, _KEEP_ALIVE, pem)
+    await server.start()
+    return server
+
+
+class _Serving:
+    """One server after the other on the same socket: each change of the TLS files brings one.
+
+    The one before answers what comes on its connections, and asks clients to connect anew. It
+    ends once its connections have: so there are at most ``_KEEP_ALIVE / _FOLLOW`` of them.
+    """
+
+    def __init__(
+        self, function: Function, listener: socket.socket, tls: ServerTLS | None, drain: float
+    ) -> None:
+        self._function = function
+        self._listener = listener
+        self._tls = tls
+        self._drain = drain
+        self._end = asyncio.Event()
+        self._servers: list[_Server] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def until_stopped(self, trial: Trial | None) -> None:
+        """Serve, and stop in steps: not ready, no more connections, what is under way is answered.
+
+        The first SIGTERM starts the drain; another, or Ctrl-C, ends it.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, number)
+        await self._serve(self._tls.pem if self._tls else None, trial)
+        if self._tls:
+            self._run(self._follow(self._tls))
+        await self._end.wait()
+        for task in self._tasks:
+            task.cancel()
+        for server in self._servers:
+            server.retire()
+        self._listener.close()
+        await asyncio.sleep(_HANDSHAKES)
+        stops = [asyncio.create_task(server.stop()) for server in self._servers]
+        _, unfinished = await asyncio.wait(stops, timeout=_FINISH)
+        if unfinished:
+            _log.error("requests were not finished", extra={"seconds": _FINISH})
+
+    def _stop(self, number: int) -> None:
+        if number != signal.SIGTERM or self._function.stopping:
+            self._end.set()
+        self._function.stop()
+        asyncio.get_running_loop().call_later(self._drain, self._end.set)
+
+    async def _serve(self, pem: PEM | None, trial: Trial | None) -> None:
+        server = await _start(self._function, self._listener, pem, trial)
+        for before in self._servers[-1:]:
+            before.retire()
+            self._run(self._remove(before))
+        self._servers.append(server)
+
+    async def _remove(self, server: _Server) -> None:
+        await asyncio.sleep(_KEEP_ALIVE)
+        await server.stop()
+        self._servers.remove(server)
+
+    async def _follow(self, tls: ServerTLS) -> None:
+        while True:
+            await asyncio.sleep(_FOLLOW)
+            pem = await asyncio.to_thread(tls.changed)
+            if pem is None:
+                continue
+            try:
+                await self._serve(pem, _trial(pem))
+            except OSError as error:  # no descriptor left, perhaps: it is tried again
+                _log.warning("the TLS files are not in force", extra={"reason": str(error)})
+            else:
+                tls.pem = pem
+                _log.info("the TLS files changed and are in force")
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 def _listen(port: int) -> socket.socket:
@@ -83,59 +168,10 @@ def _listen(port: int) -> socket.socket:
         listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
     except (OSError, ValueError):  # no IPv6 here, or it is switched off
         listener = socket.create_server(("", port))
-    # For the connections, which inherit it: asyncio sets it only for sockets made otherwise, and
-    # without it an answer's body waits 40 ms for the head to be acknowledged.
+    # For the connections, which inherit it: without it an answer's body may wait 40 ms for the
+    # head to be acknowledged.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
-
-
-class _Protocol(H11Protocol):
-    """Tells the application whether the client has shown a certificate, which is verified."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.app_state = {"client_certificate": bool(transport.get_extra_info("peercert"))}
-
-
-class _Application:
-    def __init__(self, function: Function, *, only_known_clients: bool) -> None:
-        self._function = function
-        self._only_known_clients = only_known_clients
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        if (
-            self._only_known_clients
-            and request.method == "POST"
-            and not request.state.client_certificate
-        ):
-            reply = Reply(failure(403, "Forbidden", "reviews need a client certificate"))
-        else:
-            reply = await respond(self._function, request)
-        if self._function.stopping:
-            # Clients come back on a new connection, which is to another replica.
-            reply.headers["connection"] = "close"
-        await reply(scope, receive, send)
-
-
-class _Server(uvicorn.Server):
-    """Stops in steps: not ready, no more connections, what is under way is answered."""
-
-    def __init__(self, config: uvicorn.Config, function: Function, drain: float) -> None:
-        super().__init__(config)
-        self._function = function
-        self._drain = drain
-        self._end = math.inf
-
-    # Not the base's: it would have the signal end the process in the end, instead of code 0.
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain at the first SIGTERM; at another, or at Ctrl-C, stop at once."""
-        at_once = sig != signal.SIGTERM or self._function.stopping
-        self._function.stop()
-        self._end = time.monotonic() + (0 if at_once else self._drain)
-
-    async def on_tick(self, counter: int) -> bool:
-        return await super().on_tick(counter) or time.monotonic() >= self._end
 
 
 if __name__ == "__main__":

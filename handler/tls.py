@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import ssl
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ServerTLS", "TLSError"]
+__all__ = ["PEM", "ServerTLS", "TLSError", "context", "paths"]
 
 _log = logging.getLogger("eci-profile")
 
@@ -16,77 +20,120 @@ class TLSError(Exception):
     """The files can't be used. The message is one sentence that names the file."""
 
 
+@dataclass(frozen=True, slots=True)
+class PEM:
+    """What the files held at one moment. ``client_ca`` is empty if clients need no certificate."""
+
+    certificate: bytes
+    key: bytes
+    client_ca: bytes = b""
+
+
 class ServerTLS:
-    """A TLS context (1.2 or later) that shows the certificate which is in the files now.
+    """A certificate and its key, as they are in the files, once they were found to be usable.
 
     ``directory`` holds tls.crt and tls.key, as a mounted Secret of the type kubernetes.io/tls.
-    ``client_ca`` is a file of CA certificates, or empty. With it, a certificate that a client
-    sends has to be of these CAs; whether a client may do without one is for the server to say.
+    ``client_ca`` is a file of CA certificates, or empty. ``pem`` is what is in force.
     """
 
     def __init__(self, directory: str, client_ca: str = "") -> None:
         self._certificate = Path(directory, "tls.crt")
         self._key = Path(directory, "tls.key")
         self._client_ca = Path(client_ca) if client_ca else None
-        self._files = self._read()
-        self._trouble = ""
-        self.context = self._current = self._load(self._files)
-        # Each handshake goes on with the context of the moment: so a change is taken over whole
-        # or not at all, and CAs that are gone don't count any more. Loading it into a context
-        # in use does neither.
-        self.context.sni_callback = self._use_current
+        self._problem = ""
+        self.pem = self._read()
+        self._check(self.pem)
 
-    def follow(self) -> None:
-        """Take over what has changed. What can't be used is logged, and the old stays in force."""
+    def changed(self) -> PEM | None:
+        """What is in the files if it isn't ``pem`` and can be used, else None.
+
+        What can't be used is logged once.
+        """
         try:
-            files = self._read()
-            if files != self._files:
-                self._current = self._load(files)
-                self._files = files
-                _log.info("the TLS files changed and are in force")
+            pem = self._read()
+            if pem != self.pem:
+                self._check(pem)
         except TLSError as error:
-            if str(error) != self._trouble:
+            if str(error) != self._problem:
                 _log.warning(
                     "the TLS files can't be used, the old ones stay in force",
                     extra={"reason": str(error)},
                 )
-            self._trouble = str(error)
-        else:
-            self._trouble = ""
+            self._problem = str(error)
+            return None
+        self._problem = ""
+        return None if pem == self.pem else pem
 
-    def _use_current(self, tls: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        tls.context = self._current
+    def _read(self) -> PEM:
+        return PEM(
+            *(
+                _content(file, label)
+                for file, label in (
+                    (self._certificate, "CERTIFICATE"),
+                    (self._key, "PRIVATE KEY"),
+                    (self._client_ca, "CERTIFICATE"),
+                )
+                if file is not None
+            )
+        )
 
-    def _read(self) -> Mapping[Path, bytes]:
-        content = {}
-        for file in (self._certificate, self._key, self._client_ca):
-            if file is not None:
-                try:
-                    content[file] = file.read_bytes()
-                except OSError as error:
-                    raise TLSError(f"{file} can't be read: {error.strerror}") from None
-        return content
-
-    def _load(self, files: Mapping[Path, bytes]) -> ssl.SSLContext:
-        for file, content in files.items():
-            label = b"PRIVATE KEY" if file == self._key else b"CERTIFICATE"
-            if label + b"-----" not in content:
-                raise TLSError(f"{file} has no {label.decode().lower()} in PEM form")
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    def _check(self, pem: PEM) -> None:
         try:
-            context.load_cert_chain(self._certificate, self._key, _no_password)
-            if self._client_ca:
-                context.load_verify_locations(self._client_ca)
-                context.verify_mode = ssl.CERT_OPTIONAL
+            context(pem)
         except ssl.SSLError as error:
             if error.reason == "KEY_VALUES_MISMATCH":
                 raise TLSError(f"{self._key} is not the key of {self._certificate}") from None
-            names = ", ".join(map(str, files))
+            files = (self._certificate, self._key, self._client_ca)
+            names = ", ".join(str(file) for file in files if file)
             raise TLSError(f"of {names}, one can't be used: {error.reason or error}") from None
-        except OSError as error:  # gone since it was read
-            raise TLSError(f"the TLS files can't be read: {error.strerror}") from None
-        return context
+
+
+def context(pem: PEM) -> ssl.SSLContext:
+    """A server's context, TLS 1.2 or later. With CAs, clients may show a certificate of theirs.
+
+    Raises ssl.SSLError, or TLSError for an encrypted key.
+    """
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    with paths(pem) as (certificate, key):
+        made.load_cert_chain(certificate, key, _no_password)
+    if pem.client_ca:
+        made.load_verify_locations(cadata=pem.client_ca.decode("ascii", "replace"))
+        made.verify_mode = ssl.CERT_OPTIONAL
+    return made
+
+
+@contextlib.contextmanager
+def paths(pem: PEM) -> Iterator[tuple[str, str]]:
+    """Files of the certificate and the key for those who take nothing else.
+
+    They are in memory where the system can do that, since a container may have nowhere to write,
+    and never change: the mounted ones may between two looks, to another pair.
+    """
+    with _file(pem.certificate) as certificate, _file(pem.key) as key:
+        yield certificate, key
+
+
+@contextlib.contextmanager
+def _file(content: bytes) -> Iterator[str]:
+    if hasattr(os, "memfd_create"):
+        with os.fdopen(os.memfd_create("tls"), "wb", buffering=0) as file:
+            file.write(content)
+            yield f"/proc/self/fd/{file.fileno()}"
+    else:
+        with tempfile.NamedTemporaryFile(buffering=0) as file:
+            file.write(content)
+            yield file.name
+
+
+def _content(file: Path, label: str) -> bytes:
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise TLSError(f"{file} can't be read: {error.strerror}") from None
+    if f"{label}-----".encode() not in content:
+        raise TLSError(f"{file} has no {label.lower()} in PEM form")
+    return content
 
 
 def _no_password() -> str:

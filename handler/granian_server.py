@@ -1,0 +1,210 @@
+"""The function behind granian: HTTP/1.1 and TLS in Rust, in this process and on its event loop.
+
+Its parts are used and not its server class, which binds a socket for each worker: connections that
+wait in the queue of one that ends would be reset. What is used here is pinned, and tested.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import socket
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from granian._futures import _future_watcher_wrapper, _new_cbscheduler
+from granian._granian import (
+    RSGIHTTPProtocol,
+    RSGIProtocolClosed,
+    RSGIProtocolError,
+    RSGIWorker,
+    SocketHolder,
+    WorkerSignal,
+)
+from granian.http import HTTP1Settings
+from granian.rsgi import Scope
+
+from .function import Function
+from .tls import PEM, paths
+
+__all__ = ["GranianServer", "Trial"]
+
+_BACKLOG = 2048  # connections that the kernel completes until they are accepted
+_CONNECTIONS = 10_000  # at a time; more wait in the backlog. Each takes about 30 KB
+_RESERVED = 100  # file descriptors for all else
+_TRIAL_SECONDS = 30
+_REASON = 300  # characters of what granian says
+
+# The stubs aren't those of the binary.
+_WORKER: Any = RSGIWorker
+_SOCKET: Any = SocketHolder
+
+_log = logging.getLogger("eci-profile")
+
+
+class GranianServer:
+    """Accepts connections from a listening socket and answers them, until it is retired.
+
+    ``keep_alive``: seconds that a connection may be idle, or take to send a request's head.
+    """
+
+    def __init__(
+        self, function: Function, listener: socket.socket, keep_alive: float, pem: PEM | None
+    ) -> None:
+        self._function = function
+        self._retired = False
+        self._family = listener.family
+        self._socket = os.dup(listener.fileno())  # granian's, which closes it
+        self._signal = WorkerSignal()
+        loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        self._signal.add_cb(lambda: loop.call_soon_threadsafe(self._ended.set))
+        logger = logging.getLogger("_granian")
+        logger.handlers, logger.propagate = _log.handlers, False
+        # What it says below DEBUG of single connections, and at INFO of its threads, is too much.
+        logger.setLevel(logging.DEBUG if _log.isEnabledFor(logging.DEBUG) else logging.WARNING)
+        _run(self._socket, keep_alive, pem, self._answer, self._signal)
+
+    def retire(self) -> None:
+        """Accept no more connections. Those that are there end with their next answer.
+
+        Handshakes under way go on. A connection isn't ended while it is idle: a client may be
+        about to send, and Go's doesn't send a POST again.
+        """
+        if self._retired:
+            return  # and the descriptor may be another's by now
+        self._retired = True
+        # granian can't be told to accept no more but go on with handshakes. So its descriptor
+        # becomes that of another socket, which nobody connects to.
+        address = "::1" if self._family == socket.AF_INET6 else "127.0.0.1"
+        with socket.create_server((address, 0), family=self._family, backlog=0) as deaf:
+            deaf.setblocking(False)
+            os.dup2(deaf.fileno(), self._socket, inheritable=False)
+
+    async def stop(self) -> None:
+        """End idle connections at once and others with their answer; return when all are."""
+        self._signal.set()
+        await self._ended.wait()
+
+    async def _answer(self, scope: Scope, protocol: RSGIHTTPProtocol) -> None:
+        try:
+            body = await _body(scope, protocol, self._function.max_body)
+        except (RSGIProtocolError, RSGIProtocolClosed):
+            return  # the client is gone
+        answer = await self._function.answer(scope.method, scope.path, body)
+        headers = list(answer.headers.items())
+        if self._retired or self._function.stopping:
+            headers.append(("connection", "close"))
+        protocol.response_bytes(answer.status, headers, answer.body)
+
+
+class Trial:
+    """Has granian load a certificate and key in a process of its own, which it ends if it can't.
+
+    OpenSSL takes some that rustls doesn't, as keys on P-521 and certificates of X.509 version 1.
+    """
+
+    def __init__(self, pem: PEM) -> None:
+        self._pem = pem
+        self._process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "RUST_BACKTRACE": "0"},
+        )
+
+    def passed(self) -> bool:
+        """Wait until it is over. What granian says against them is logged."""
+        files = b"\0".join((self._pem.certificate, self._pem.key))
+        try:
+            _, errors = self._process.communicate(files, _TRIAL_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            _, errors = self._process.communicate()
+        if self._process.returncode:
+            reason = errors.decode(errors="replace").replace("\n", " ")[:_REASON]
+            _log.warning(
+                "granian can't use this certificate or key: uvicorn serves them, at a third of"
+                " the speed; a key of RSA (2048 bits), P-256, P-384 or Ed25519 is better",
+                extra={"reason": reason},
+            )
+        return self._process.returncode == 0
+
+
+def _run(
+    descriptor: int,
+    keep_alive: float,
+    pem: PEM | None,
+    callback: Callable[[Scope, RSGIHTTPProtocol], Awaitable[None]],
+    signal: WorkerSignal,
+) -> None:
+    """Start granian's threads. They end the process if they can't use the certificate or key."""
+    loop = asyncio.get_running_loop()
+    scheduler = _new_cbscheduler(loop, _future_watcher_wrapper(callback), impl_asyncio=True)
+    backlog = (_BACKLOG,) if sys.platform == "linux" else ()
+    with paths(pem or PEM(b"", b"")) as (certificate, key):
+        worker = _WORKER(
+            1,
+            (None, _SOCKET(descriptor, False, *backlog)),
+            None,
+            backpressure=_connections(),
+            http_mode="1",
+            http1_opts=HTTP1Settings(header_read_timeout=int(keep_alive * 1000)),
+            ssl_enabled=bool(pem),
+            ssl_cert=certificate,
+            ssl_key=key,
+            ssl_protocol_min="tls1.2",
+        )
+        worker.serve_async(scheduler, loop, signal)
+
+
+def _connections() -> int:
+    # Accepting without a descriptor left would fail in a loop.
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if files == resource.RLIM_INFINITY:
+        return _CONNECTIONS
+    return max(1, min(_CONNECTIONS, files - _RESERVED))
+
+
+async def _body(scope: Scope, protocol: RSGIHTTPProtocol, limit: int) -> bytes | None:
+    """Return the whole body, or None if it is longer than the limit, in bytes.
+
+    The rest of a long one is read and dropped, since a client that still sends sees no answer.
+    Raises RSGIProtocolClosed if the client goes away meanwhile.
+    """
+    headers = scope.headers
+    if "transfer-encoding" not in headers:
+        length = int(headers.get("content-length", "0"))
+        if length == 0:
+            return b""
+        if length <= limit:
+            return await protocol()  # in one step, and never more than was announced
+    chunks, size = [], 0
+    async for chunk in protocol:
+        size += len(chunk)
+        if size <= limit:
+            chunks.append(chunk)
+        else:
+            chunks.clear()
+        if size > 8 * limit:
+            break
+    return b"".join(chunks) if size <= limit else None
+
+
+async def _try() -> None:
+    certificate, key = sys.stdin.buffer.read().split(b"\0")
+
+    async def callback(scope: Scope, protocol: RSGIHTTPProtocol) -> None:
+        pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        _run(listener.detach(), 1, PEM(certificate, key), callback, WorkerSignal())
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    asyncio.run(_try())
