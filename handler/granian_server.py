@@ -13,11 +13,12 @@ import resource
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
-from granian._futures import _future_watcher_wrapper, _new_cbscheduler
 from granian._granian import (
+    CallbackScheduler,
     RSGIHTTPProtocol,
     RSGIProtocolClosed,
     RSGIProtocolError,
@@ -42,6 +43,7 @@ _REASON = 300  # characters of what granian says
 # The stubs aren't those of the binary.
 _WORKER: Any = RSGIWorker
 _SOCKET: Any = SocketHolder
+_SCHEDULER: Any = CallbackScheduler
 
 _log = logging.getLogger("eci-profile")
 
@@ -60,14 +62,14 @@ class GranianServer:
         self._family = listener.family
         self._socket = os.dup(listener.fileno())  # granian's, which closes it
         self._signal = WorkerSignal()
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         self._signal.add_cb(lambda: loop.call_soon_threadsafe(self._ended.set))
         logger = logging.getLogger("_granian")
         logger.handlers, logger.propagate = _log.handlers, False
         # What it says below DEBUG of single connections, and at INFO of its threads, is too much.
         logger.setLevel(logging.DEBUG if _log.isEnabledFor(logging.DEBUG) else logging.WARNING)
-        _run(self._socket, keep_alive, pem, self._answer, self._signal)
+        _run(self._socket, keep_alive, pem, self._received, self._signal)
 
     def retire(self) -> None:
         """Accept no more connections. Those that are there end with their next answer.
@@ -90,16 +92,44 @@ class GranianServer:
         self._signal.set()
         await self._ended.wait()
 
-    async def _answer(self, scope: Scope, protocol: RSGIHTTPProtocol) -> None:
+    def _received(self, watcher: Any) -> None:
+        """Begin with a request whose head is there. Runs in a thread of granian's."""
         try:
-            body = await _body(scope, protocol, self._function.max_body)
+            length = _length(watcher.scope)
+            if length == 0:
+                self._loop.call_soon_threadsafe(self._start, watcher, b"")
+            elif length is None or length > self._function.max_body:
+                self._loop.call_soon_threadsafe(self._start, watcher, None)
+            else:
+                # Read from here, so that the loop is only woken once the body is there. It never
+                # has more bytes than were announced.
+                watcher.proto().add_done_callback(partial(self._read, watcher))
+        except BaseException as error:  # granian would go on with it set
+            watcher.err(error)
+
+    def _read(self, watcher: Any, body: Any) -> None:
+        try:
+            content = body.result()
         except (RSGIProtocolError, RSGIProtocolClosed):
-            return  # the client is gone
-        answer = await self._function.answer(scope.method, scope.path, body)
-        headers = list(answer.headers.items())
-        if self._retired or self._function.stopping:
-            headers.append(("connection", "close"))
-        protocol.response_bytes(answer.status, headers, answer.body)
+            watcher.done()  # the client is gone
+        else:
+            self._start(watcher, content)
+
+    def _start(self, watcher: Any, body: bytes | None) -> None:
+        watcher.taskref(_task(self._answer(watcher, body), self._loop))
+
+    async def _answer(self, watcher: Any, body: bytes | None) -> None:
+        scope, protocol = watcher.scope, watcher.proto
+        try:
+            if body is None:
+                body = await _bounded(protocol, self._function.max_body)
+            answer = await self._function.answer(scope.method, scope.path, body)
+            headers = list(answer.headers.items())
+            if self._retired or self._function.stopping:
+                headers.append(("connection", "close"))
+            protocol.response_bytes(answer.status, headers, answer.body)
+        except BaseException as error:
+            watcher.err(error)
 
 
 class Trial:
@@ -139,12 +169,13 @@ def _run(
     descriptor: int,
     keep_alive: float,
     pem: PEM | None,
-    callback: Callable[[Scope, RSGIHTTPProtocol], Awaitable[None]],
+    received: Callable[[Any], None],
     signal: WorkerSignal,
 ) -> None:
     """Start granian's threads. They end the process if they can't use the certificate or key."""
     loop = asyncio.get_running_loop()
-    scheduler = _new_cbscheduler(loop, _future_watcher_wrapper(callback), impl_asyncio=True)
+    scheduler = _SCHEDULER(loop, None, None, None, None)
+    scheduler._schedule_fn = received  # noqa: SLF001
     backlog = (_BACKLOG,) if sys.platform == "linux" else ()
     with paths(pem or PEM(b"", b"")) as (certificate, key):
         worker = _WORKER(
@@ -170,19 +201,17 @@ def _connections() -> int:
     return max(1, min(_CONNECTIONS, files - _RESERVED))
 
 
-async def _body(scope: Scope, protocol: RSGIHTTPProtocol, limit: int) -> bytes | None:
+def _length(scope: Scope) -> int | None:
+    """Bytes that the body will have, or None if that isn't known before."""
+    headers = scope.headers
+    return None if "transfer-encoding" in headers else int(headers.get("content-length", "0"))
+
+
+async def _bounded(protocol: RSGIHTTPProtocol, limit: int) -> bytes | None:
     """Return the whole body, or None if it is longer than the limit, in bytes.
 
     The rest of a long one is read and dropped, since a client that still sends sees no answer.
-    Raises RSGIProtocolClosed if the client goes away meanwhile.
     """
-    headers = scope.headers
-    if "transfer-encoding" not in headers:
-        length = int(headers.get("content-length", "0"))
-        if length == 0:
-            return b""
-        if length <= limit:
-            return await protocol()  # in one step, and never more than was announced
     chunks, size = [], 0
     async for chunk in protocol:
         size += len(chunk)
@@ -195,14 +224,16 @@ async def _body(scope: Scope, protocol: RSGIHTTPProtocol, limit: int) -> bytes |
     return b"".join(chunks) if size <= limit else None
 
 
+def _task(work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(work, loop=loop, eager_start=True)
+    return loop.create_task(work)
+
+
 async def _try() -> None:
     certificate, key = sys.stdin.buffer.read().split(b"\0")
-
-    async def callback(scope: Scope, protocol: RSGIHTTPProtocol) -> None:
-        pass
-
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        _run(listener.detach(), 1, PEM(certificate, key), callback, WorkerSignal())
+        _run(listener.detach(), 1, PEM(certificate, key), print, WorkerSignal())
     os._exit(0)
 
 

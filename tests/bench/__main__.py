@@ -12,7 +12,9 @@ from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
-from . import cold, plot, scale, throughput
+import go
+
+from . import cold, deployed, plot, scale, throughput, wrk
 from .results import HEADING, Plan, Results
 
 __all__ = ["main"]
@@ -20,7 +22,7 @@ __all__ = ["main"]
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure everything there is, or what is asked for."""
-    parts = {"throughput": throughput, "scale": scale, "cold": cold}
+    parts = {"deployed": deployed, "throughput": throughput, "scale": scale, "cold": cold}
     parser = argparse.ArgumentParser("make bench", description="Measures the function.")
     parser.add_argument("--rounds", type=int, default=5, help="of which medians are taken")
     parser.add_argument("--seconds", type=float, default=1.5, help="of load each time")
@@ -41,8 +43,8 @@ def main(arguments: list[str] | None = None) -> None:
         "system": platform.platform(),
         "cpus": os.cpu_count(),
         "load": list(os.getloadavg()),
-        "uvloop": find_spec("uvloop") is not None,
-        "httptools": find_spec("httptools") is not None,
+        "wrk": wrk.present(),
+        "go": go.present(),
     }
     found = {"machine": machine, "plan": asdict(plan), **results.as_json()}
     written.write_text(json.dumps(found, indent=1) + "\n")

@@ -1,4 +1,7 @@
-"""Large profiles and many namespaces: time per review, loading, memory, reads of the API server."""
+"""Large profiles and many namespaces: time per review, loading, memory, reads of the API server.
+
+By the image's server.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ def _reviews(plan: Plan, results: Results, folder: Path, sizes: list[int]) -> No
         for size in sizes:
             file = inputs.config_map(folder / f"{size}.json", size)
             settings = {"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": str(file)}
-            serving = targets.serving(targets.FUNCTION, settings, folder / "scale.log")
+            serving = targets.running(targets.DEPLOYED, settings, folder / "scale.log")
             servers[size] = stack.enter_context(serving)
             servers[size].first_answer(body)
         rounds = [
@@ -88,7 +91,7 @@ def _cluster(plan: Plan, results: Results, folder: Path, selectors: int, namespa
             "ECI_PROFILE_TTL": str(ttl),
             "KUBECONFIG": str(api.write_kubeconfig(folder / "kubeconfig")),
         }
-        with targets.serving(targets.FUNCTION, settings, folder / "cluster.log") as server:
+        with targets.running(targets.DEPLOYED, settings, folder / "cluster.log") as server:
             # Selectors of odd number ask for the namespace as well.
             steady = inputs.review(inputs.SMALL, "app-5", "namespace-5")
             server.first_answer(steady)

@@ -11,17 +11,19 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from server import ROOT, clean_environment, command, free_port
 
-__all__ = ["FLOOR", "FUNCTION", "NAIVE", "Target", "serving"]
+__all__ = ["DEPLOYED", "FLOOR", "FUNCTION", "NAIVE", "Target", "running", "serving"]
 
 FUNCTION = "handler/main.py"
 FLOOR = "tests/bench/floor.py"
 NAIVE = "tests/bench/naive.py"
+DEPLOYED = (sys.executable, "-m", "handler.serve")
+"""The image's server."""
 
 _START_SECONDS = 60
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -91,26 +93,35 @@ class Target:
         return found
 
 
-@contextlib.contextmanager
 def serving(
-    source: str,
-    settings: Mapping[str, str],
-    log: Path,
-    certificate: tuple[Path, Path] | None = None,
+    source: str, settings: Mapping[str, str], log: Path
+) -> contextlib.AbstractContextManager[Target]:
+    """Start a function by functions-framework's command. It may not answer yet."""
+    return running(command(source), settings, log, "--port")
+
+
+@contextlib.contextmanager
+def running(
+    program: Sequence[str], settings: Mapping[str, str], log: Path, option: str = ""
 ) -> Iterator[Target]:
-    """Start a function; with a certificate (and its key), over TLS. It may not answer yet."""
+    """Start a server, over TLS if the settings say so. It may not answer yet.
+
+    Its port is in ``PORT``, and follows the option if there is one.
+    """
     port = free_port()
-    if certificate:
-        program = [sys.executable, "-m", "bench.tls", str(ROOT / source), str(port)]
-        program += map(str, certificate)
-    else:
-        program = [*command(source), "--port", str(port)]
-    environment = {**clean_environment(), "PYTHONPATH": str(ROOT / "tests"), **settings}
+    environment = {
+        **clean_environment(),
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+        "PORT": str(port),
+        "ECI_PROFILE_DRAIN": "0",
+        **settings,
+    }
+    arguments = [*program, *([option, str(port)] if option else [])]
     with log.open("ab") as written:
         started = time.perf_counter()
-        process = subprocess.Popen(program, env=environment, stderr=written, cwd=ROOT)
+        process = subprocess.Popen(arguments, env=environment, stderr=written, cwd=ROOT)
         try:
-            yield Target(port, process.pid, started, certificate is not None)
+            yield Target(port, process.pid, started, "ECI_PROFILE_TLS_DIR" in settings)
         finally:
             process.send_signal(signal.SIGTERM)
             try:

@@ -1,4 +1,4 @@
-"""The function beside the floor and beside a naive one: throughput, latency and CPU time."""
+"""The function beside the least and a naive one, all by functions-framework's command, as HTTP."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import itertools
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import trustme
-
-from . import inputs, load, targets, wrk
+from . import inputs, load, targets
 from .results import Plan, Results
 
 __all__ = ["measure"]
@@ -20,63 +18,41 @@ _SELECTORS = 10
 
 @dataclass(frozen=True, slots=True)
 class _Scenario:
-    tls: bool
     connections: int
     size: int
     matching: bool
 
     def __str__(self) -> str:
         return (
-            f"{'TLS' if self.tls else 'HTTP'}, {self.connections} connections,"
+            f"HTTP, {self.connections} connections,"
             f" {self.size // 1000} KB, {'' if self.matching else 'not '}matching"
         )
 
 
-_MAIN = _Scenario(tls=False, connections=8, size=inputs.SMALL, matching=True)
+_MAIN = _Scenario(connections=8, size=inputs.SMALL, matching=True)
 
 
 def measure(plan: Plan, results: Results, folder: Path) -> None:
     """Add a row for each scenario and ratio."""
-    both = (False, True)
     scenarios = [
-        _Scenario(tls, connections, size, matching)
-        for tls, size, connections, matching in itertools.product(
-            both, (inputs.SMALL, inputs.LARGE), (1, 8, 64), (True, False)
-        )
+        _Scenario(8, size, matching)
+        for size, matching in itertools.product((inputs.SMALL, inputs.LARGE), (True, False))
     ]
     if plan.quick:
-        scenarios = [_MAIN, replace(_MAIN, tls=True, size=inputs.LARGE)]
-    certificate = _certificate(folder)
+        scenarios = [_MAIN, replace(_MAIN, size=inputs.LARGE)]
     file = inputs.config_map(folder / "profile.json", _SELECTORS)
     settings = {"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": str(file)}
     with contextlib.ExitStack() as stack:
         servers = {
-            (name, tls): stack.enter_context(
-                targets.serving(
-                    source, settings, folder / f"{name}.log", certificate if tls else None
-                )
-            )
+            name: stack.enter_context(targets.serving(source, settings, folder / f"{name}.log"))
             for name, source in _SOURCES.items()
-            for tls in both
         }
-        body = inputs.review(inputs.SMALL, "app-4")
         for server in servers.values():
-            server.first_answer(body)
+            server.first_answer(inputs.review(inputs.SMALL, "app-4"))
         for scenario in scenarios:
             _compare(scenario, plan, results, servers)
-        if wrk.present():
-            ports = {name: servers[name, False].port for name in ("floor", "function")}
-            rates = [
-                {
-                    name: wrk.rate(port, body, 8, plan.seconds, folder)
-                    for name, port in ports.items()
-                }
-                for _ in range(plan.rounds)
-            ]
-            ratios = [rate["function"] / rate["floor"] for rate in rates]
-            results.add(f"throughput by wrk / floor: {_MAIN}", "", ratios)
         for name in _SOURCES:
-            rss = servers[name, False].resident()
+            rss = servers[name].resident()
             results.add(f"resident, {name}, {_SELECTORS} selectors", "MB", [rss])
 
 
@@ -84,14 +60,14 @@ def _compare(
     scenario: _Scenario,
     plan: Plan,
     results: Results,
-    servers: dict[tuple[str, bool], targets.Target],
+    servers: dict[str, targets.Target],
 ) -> None:
     body = inputs.review(scenario.size, "app-4" if scenario.matching else "none")
     found: dict[str, list[load.Load]] = {name: [] for name in _SOURCES}
     for round_number in range(plan.rounds):
         for name in _SOURCES:
             done = load.run(
-                servers[name, scenario.tls],
+                servers[name],
                 [body],
                 connections=scenario.connections,
                 seconds=plan.seconds,
@@ -132,11 +108,3 @@ def _compare(
             results.add(f"p99, {name}: {scenario}", "ms", [1000 * each.p99 for each in loads])
         ceilings = [each.ceiling for loads in found.values() for each in loads]
         results.add(f"ceiling of the load generator: {scenario}", "1/s", ceilings)
-
-
-def _certificate(folder: Path) -> tuple[Path, Path]:
-    issued = trustme.CA().issue_cert("127.0.0.1", "localhost")
-    certificate, key = folder / "tls.crt", folder / "tls.key"
-    issued.cert_chain_pems[0].write_to_path(certificate)
-    issued.private_key_pem.write_to_path(key)
-    return certificate, key
