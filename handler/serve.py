@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,6 +28,10 @@ _FINISH = 10  # seconds that a request may take once no more are accepted
 _HANDSHAKES = 0.1  # seconds for the handshakes under way at the end
 _FOLLOW = 2.0  # seconds from one look at the TLS files to the next
 
+# Seconds that the event loop may keep granian's thread waiting, which passes it the requests. With
+# Python's 5 ms, the p99 of a burst of 64 is twice as long.
+_SWITCH = 0.001
+
 _log = logging.getLogger("eci-profile")
 
 
@@ -46,6 +51,7 @@ def main() -> None:
         raise SystemExit(
             f"eci-profile: PORT {port} can't be had: {os.strerror(error.errno or 0)}"
         ) from None
+    sys.setswitchinterval(_SWITCH)
     _log.info("listening", extra={"port": port, "tls": bool(tls)})
     uvloop.run(_Serving(served, listener, tls, settings.drain).until_stopped(trial))
 

@@ -25,6 +25,7 @@ NAIVE = "tests/bench/naive.py"
 DEPLOYED = (sys.executable, "-m", "handler.serve")
 """The image's server."""
 
+_OF_THE_IMAGE = {"PYDANTIC_DISABLE_PLUGINS": "__all__", "MALLOC_ARENA_MAX": "1"}
 _START_SECONDS = 60
 _TICK = os.sysconf("SC_CLK_TCK")
 
@@ -114,6 +115,7 @@ def running(
         "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
         "PORT": str(port),
         "ECI_PROFILE_DRAIN": "0",
+        **_OF_THE_IMAGE,
         **settings,
     }
     arguments = [*program, *([option, str(port)] if option else [])]

@@ -596,6 +596,18 @@ def test_bodies_far_beyond_the_limit_take_no_memory(log: Path) -> None:
         assert server.post(REVIEW).status == 200
 
 
+def test_a_client_that_leaves_halfway_harms_nobody(log: Path) -> None:
+    chunks = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n{"
+    with container(FILE, log) as server:
+        for start in (_HEAD + BODY[:100], chunks):
+            for _ in range(3):
+                with socket.create_connection(("127.0.0.1", server.port)) as connection:
+                    connection.sendall(start)
+                    time.sleep(0.1)
+        assert server.post(REVIEW).status == 200
+        assert not [line for line in server.log_lines() if line["level"] == "ERROR"]
+
+
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
 def test_senders_that_stop_halfway_keep_nobody_waiting(
     tls: bool, secret: Secret, log: Path
