@@ -11,6 +11,8 @@ COPY handler /app/handler
 RUN ["python", "-m", "compileall", "-q", "/app"]
 
 FROM python:${PYTHON}
+ARG VERSION
+LABEL org.opencontainers.image.version="${VERSION}"
 # The base comes without, and to compile what a start needs takes longer than the start.
 RUN ["python", "-m", "compileall", "-q", "-x", "site-packages|idlelib|tkinter|lib2to3", "/usr/local/lib"]
 COPY --from=build /venv /venv

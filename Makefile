@@ -44,7 +44,8 @@ audit: .venv/bin/python ## look the pinned packages up among known weaknesses
 lint: .venv/test.done ## check style (ruff), types (mypy), shell scripts (shellcheck) and spelling (codespell)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy handler tests k8s
+	$(BIN)/mypy handler tests
+	$(BIN)/lint-imports
 	$(BIN)/shellcheck .ci/run $(wildcard k8s/*.sh k8s/*/*.sh k8s/*/*/*.sh)
 	$(BIN)/codespell
 
@@ -72,7 +73,7 @@ renew-certificate: ## make another certificate, where CERTS=self-signed
 	@k8s/certs/self-signed/renew.sh $(DAYS)
 
 register: .venv/run.done ## print a registration narrowed to the ConfigMap in PROFILE=file
-	@$(BIN)/python -m k8s.register $(PROFILE) $(ARGS)
+	@$(BIN)/python -m handler register $(PROFILE) $(ARGS)
 
 test-cluster: ## install into the empty cluster of KUBECONFIG, try it with dry runs, remove it
 	@k8s/test-cluster.sh

@@ -1,4 +1,4 @@
-"""The command line: ``python -m handler check`` and ``python -m handler explain``."""
+"""The command line: ``python -m handler check``, ``explain`` and ``register``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import argparse
 import os
 import sys
 
-from . import cli_check, cli_explain
-from .cli import UsageError
+from .author import check, explain, register
+from .author.command import UsageError
+from .version import VERSION
 
 _USAGE = 2
 _BROKEN_PIPE = 141  # as of a program that the signal ends
@@ -18,8 +19,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m handler", description="Tools for those who write ECI profiles."
     )
+    parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(metavar="command", required=True)
-    for command in (cli_check, cli_explain):
+    for command in (check, explain, register):
         command.add_to(commands)
     arguments = parser.parse_args()
     for stream in (sys.stdout, sys.stderr):

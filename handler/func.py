@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from .asgi import respond
-from .function import Function
 from .start import function
+from .web.asgi import respond
+from .web.function import Function
 
 __all__ = ["new"]
 

@@ -6,8 +6,8 @@ import functions_framework.aio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .asgi import respond
 from .start import function
+from .web.asgi import respond
 
 _function = function()
 

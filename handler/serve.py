@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import uvloop
 
-from .function import Function
 from .settings import ServerSettings, SettingsError
 from .start import function
-from .tls import PEM, ServerTLS, TLSError
+from .web.function import Function
+from .web.tls import PEM, ServerTLS, TLSError
 
 if TYPE_CHECKING:
-    from .granian_server import Trial
+    from .web.granian_server import Trial
 
 __all__ = ["main"]
 
@@ -70,7 +70,7 @@ def _trial(pem: PEM) -> Trial | None:
     """Begin to try whether granian can use them, unless it is of no use where clients need some."""
     if pem.client_ca:
         return None
-    from .granian_server import Trial  # not before: it isn't needed for the other server
+    from .web.granian_server import Trial  # not before: it isn't needed for the other server
 
     return Trial(pem)
 
@@ -80,10 +80,10 @@ async def _start(
 ) -> _Server:
     """Accept connections, by granian if it can."""
     if pem is None or (trial and await asyncio.to_thread(trial.passed)):
-        from .granian_server import GranianServer
+        from .web.granian_server import GranianServer
 
         return GranianServer(function, listener, _KEEP_ALIVE, pem)
-    from .uvicorn_server import UvicornServer
+    from .web.uvicorn_server import UvicornServer
 
     server = UvicornServer(function, listener, _KEEP_ALIVE, pem)
     await server.start()

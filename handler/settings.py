@@ -5,40 +5,37 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeVar
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Literal, TypeVar, get_type_hints
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
-__all__ = ["ServerSettings", "Settings", "SettingsError"]
+__all__ = ["ServerSettings", "Setting", "Settings", "SettingsError", "described"]
 
 _PREFIX = "ECI_PROFILE_"
 _NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 _OF_A_SERVICE = re.compile(r"_SERVICE_(HOST|PORT\w*)$|_PORT(_\d+_\w+)?$")
-_MEANINGS = {
-    "ECI_PROFILE_PROVIDER": "cm (the cluster) or file",
-    "ECI_PROFILE_FILE": "the path of a YAML file",
-    "ECI_PROFILE_NAMESPACE": "the name of a namespace",
-    "ECI_PROFILE_NAME": "the name of a ConfigMap",
-    "ECI_PROFILE_TTL": "a number of seconds from 0 to 3600, such as 5 or 0.5",
-    "ECI_PROFILE_MAX_BODY": "a number of bytes from 1024 to 1073741824",
-    "ECI_PROFILE_LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR",
-    "ECI_PROFILE_PAGE": "1 (serve the page for those who write profiles) or 0",
-}
-_SERVER_MEANINGS = {
-    "PORT": "a number from 1 to 65535",
-    "ECI_PROFILE_TLS_DIR": "the path of a directory with tls.crt and tls.key",
-    "ECI_PROFILE_TLS_CLIENT_CA": "the path of a PEM file",
-    "ECI_PROFILE_DRAIN": "a number of seconds from 0 to 3600, such as 5 or 0.5",
-}
-
 _CLOSE = 0.92  # of the whole name, with its prefix
 
-_T = TypeVar("_T")
+_Form = TypeVar("_Form", "Settings", "ServerSettings")
 
 
 class SettingsError(ValueError):
     """A setting is wrong. The message is one sentence that names it, its value and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What an administrator is told of a setting: in the documentation, and where it is wrong.
+
+    ``allowed`` completes "must be"; ``default`` is there where the value itself says too little.
+    """
+
+    meaning: str
+    allowed: str
+    default: str = ""
+    variable: str = ""
 
 
 def _upper(value: object) -> object:
@@ -47,18 +44,62 @@ def _upper(value: object) -> object:
 
 @validated(frozen=True, slots=True)
 class Settings:
-    """What an administrator may choose. ``ttl`` is in seconds, ``max_body`` in bytes."""
+    """What an administrator may choose."""
 
-    provider: Literal["cm", "file"] = "cm"
-    file: str = ""
-    namespace: Annotated[str, Field(pattern=_NAME, max_length=63)] = "kube-system"
-    name: Annotated[str, Field(pattern=_NAME, max_length=253)] = "eci-profile"
-    ttl: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 5.0
-    max_body: Annotated[int, Field(ge=1024, le=2**30)] = 8 * 2**20
-    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = (
-        "INFO"
-    )
-    page: bool = False
+    provider: Annotated[
+        Literal["cm", "file"],
+        Setting(
+            "Where the profile and the namespaces are read from", "`cm` (the cluster) or `file`"
+        ),
+    ] = "cm"
+    file: Annotated[
+        str,
+        Setting(
+            "The file of the provider `file`, which requires it", "the path of a YAML file", "none"
+        ),
+    ] = ""
+    namespace: Annotated[
+        str,
+        Field(pattern=_NAME, max_length=63),
+        Setting("The namespace of the profile's ConfigMap", "the name of a namespace"),
+    ] = "kube-system"
+    name: Annotated[
+        str,
+        Field(pattern=_NAME, max_length=253),
+        Setting("The name of the profile's ConfigMap", "the name of a ConfigMap"),
+    ] = "eci-profile"
+    ttl: Annotated[
+        float,
+        Field(ge=0, le=3600, allow_inf_nan=False),
+        Setting(
+            "How many seconds a value that was read is used without reading it again."
+            " `0`: read it for each review",
+            "a number of seconds from 0 to 3600, such as `5` or `0.5`",
+            "`5`",
+        ),
+    ] = 5.0
+    max_body: Annotated[
+        int,
+        Field(ge=1024, le=2**30),
+        Setting(
+            "The maximum size of a request body, in bytes; a larger one gets 413",
+            "a number of bytes from 1024 to 1073741824",
+            "`8388608` (8 MiB)",
+        ),
+    ] = 8 * 2**20
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+        BeforeValidator(_upper),
+        Setting("The lowest level that is logged", "`DEBUG`, `INFO`, `WARNING` or `ERROR`"),
+    ] = "INFO"
+    page: Annotated[
+        bool,
+        Setting(
+            "Whether [the page](tools.md#the-page) is served at `/`",
+            "`1` (serve the page for those who write profiles) or `0`",
+            "`0`",
+        ),
+    ] = False
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
@@ -67,10 +108,10 @@ class Settings:
         Raises SettingsError, also for a name that looks like a misspelt one.
         """
         _check_names(environment)
-        settings = _read(cls, _MEANINGS, environment)
+        settings = _read(cls, environment)
         if settings.provider == "file" and not settings.file:
             raise SettingsError(
-                f"ECI_PROFILE_FILE must be {_MEANINGS['ECI_PROFILE_FILE']},"
+                "ECI_PROFILE_FILE must be the path of a YAML file,"
                 " since ECI_PROFILE_PROVIDER is file"
             )
         return settings
@@ -78,16 +119,43 @@ class Settings:
 
 @validated(frozen=True, slots=True)
 class ServerSettings:
-    """What an administrator may choose where the process itself is the server.
+    """What an administrator may choose where the process itself is the server."""
 
-    ``tls_dir``: empty for plain HTTP. ``tls_client_ca``: empty if anyone may send reviews.
-    ``drain``: seconds from SIGTERM until no more connections are accepted.
-    """
-
-    port: Annotated[int | None, Field(ge=1, le=65535)] = None
-    tls_dir: str = ""
-    tls_client_ca: str = ""
-    drain: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 5.0
+    port: Annotated[
+        int | None,
+        Field(ge=1, le=65535),
+        Setting("The port", "a number from 1 to 65535", "`8080`, with TLS `8443`", "PORT"),
+    ] = None
+    tls_dir: Annotated[
+        str,
+        Setting(
+            "A directory with `tls.crt` and `tls.key`, such as a mounted Secret. The server then"
+            " serves HTTPS only (TLS 1.2 or later), and uses changed files within seconds",
+            "the path of a directory with tls.crt and tls.key",
+            "none: plain HTTP",
+        ),
+    ] = ""
+    tls_client_ca: Annotated[
+        str,
+        Setting(
+            "A PEM file with CAs, also followed as it changes. A POST without a client certificate"
+            " from one of them gets 403. Probes and metrics need none."
+            " Requires `ECI_PROFILE_TLS_DIR`",
+            "the path of a PEM file",
+            "none",
+        ),
+    ] = ""
+    drain: Annotated[
+        float,
+        Field(ge=0, le=3600, allow_inf_nan=False),
+        Setting(
+            "How many seconds the server accepts connections after SIGTERM, while it is not ready."
+            " Requests in progress then have at most 10 seconds. A second SIGTERM or Ctrl-C ends"
+            " the wait",
+            "a number of seconds from 0 to 3600, such as `5` or `0.5`",
+            "`5`",
+        ),
+    ] = 5.0
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> ServerSettings:
@@ -95,13 +163,27 @@ class ServerSettings:
 
         Raises SettingsError.
         """
-        settings = _read(cls, _SERVER_MEANINGS, environment)
+        settings = _read(cls, environment)
         if settings.tls_client_ca and not settings.tls_dir:
             raise SettingsError(
-                f"ECI_PROFILE_TLS_DIR must be {_SERVER_MEANINGS['ECI_PROFILE_TLS_DIR']},"
+                "ECI_PROFILE_TLS_DIR must be the path of a directory with tls.crt and tls.key,"
                 " since ECI_PROFILE_TLS_CLIENT_CA is given"
             )
         return settings
+
+
+def described(form: type[Settings | ServerSettings]) -> dict[str, Setting]:
+    """The settings of a form by field, with the variable and the default of each, in Markdown."""
+    found, hints = {}, get_type_hints(form, include_extras=True)
+    for field in fields(form):
+        notes = hints[field.name].__metadata__
+        (setting,) = (each for each in notes if isinstance(each, Setting))
+        found[field.name] = replace(
+            setting,
+            variable=setting.variable or f"{_PREFIX}{field.name.upper()}",
+            default=setting.default or f"`{field.default}`",
+        )
+    return found
 
 
 def _check_names(environment: Mapping[str, str]) -> None:
@@ -109,7 +191,9 @@ def _check_names(environment: Mapping[str, str]) -> None:
 
     Others with the prefix may be Kubernetes' own, for Services whose names begin so.
     """
-    known = (*_MEANINGS, *_SERVER_MEANINGS)
+    known = [
+        each.variable for form in (Settings, ServerSettings) for each in described(form).values()
+    ]
     for name in environment:
         if not name.startswith(_PREFIX) or name in known or _OF_A_SERVICE.search(name):
             continue
@@ -117,18 +201,18 @@ def _check_names(environment: Mapping[str, str]) -> None:
             raise SettingsError(f"{name} is no setting, did you mean {close[0]}?")
 
 
-def _read(form: type[_T], meanings: Mapping[str, str], environment: Mapping[str, str]) -> _T:
-    variables = {variable.removeprefix(_PREFIX).lower(): variable for variable in meanings}
+def _read(form: type[_Form], environment: Mapping[str, str]) -> _Form:
+    settings = described(form)
     written = {
         field: value
-        for field, variable in variables.items()
-        if (value := environment.get(variable, "").strip())
+        for field, setting in settings.items()
+        if (value := environment.get(setting.variable, "").strip())
     }
     try:
         return TypeAdapter(form).validate_python(written)
     except ValidationError as error:
         field = str(error.errors()[0]["loc"][0])
-        variable = variables[field]
+        allowed = settings[field].allowed.replace("`", "")
         raise SettingsError(
-            f"{variable} must be {meanings[variable]}, not {written[field]!r}"
+            f"{settings[field].variable} must be {allowed}, not {written[field]!r}"
         ) from None

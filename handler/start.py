@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 
-from . import log
-from .admission import NAMESPACE_THREADS, Admission
-from .cache import LoadError
-from .filesource import FileSource
-from .function import Function
+from .admission.admission import Admission
+from .admission.executor import BoundedExecutor
+from .cluster.cache import LoadError
+from .cluster.file import FileSource
+from .cluster.source import Source, SourceError
+from .cluster.store import NAMESPACE_THREADS, Store
 from .settings import Settings, SettingsError
-from .sources import Source, SourceError
+from .telemetry import log
+from .version import VERSION
+from .web.function import Function
 
-__all__ = ["function"]
+__all__ = ["build", "function"]
+
+_MOST_JUDGED = 4  # profiles that wait; kube-apiserver waits 10 s, and one takes 2 s at most
 
 _log = logging.getLogger("eci-profile")
 
@@ -26,28 +32,36 @@ def function() -> Function:
     try:
         settings = Settings.read(os.environ)
         log.set_up(settings.log_level)
-        admission = Admission(settings, _source(settings))
-        if settings.provider == "file":  # a cluster is not asked before the host may have forked
-            admission.preload()
+        return build(settings)
     except (SettingsError, SourceError, LoadError) as error:
         raise SystemExit(f"eci-profile: {error}") from None
+
+
+def build(settings: Settings) -> Function:
+    """The function with these settings.
+
+    Raises SourceError and LoadError if the file can't be read, or there is no cluster to ask.
+    """
+    source, facts = _source(settings)
+    _log.info("starting", extra={"version": VERSION, **facts})
+    store = Store(source, settings.namespace, settings.name, settings.ttl)
+    if settings.provider == "file":  # a cluster is not asked before the host may have forked
+        store.preload()
+    executor = BoundedExecutor("judging", _MOST_JUDGED)
+    admission = Admission(store, executor)
     if not settings.page:
-        return Function(admission, settings.max_body)
-    from .page import Page  # as below: only for those who want it
+        return Function(admission, store, settings.max_body)
+    from .web.page import Page  # as below: only for those who want it
 
-    page = Page(admission, settings.namespace, settings.name)
-    return Function(admission, settings.max_body, page)
+    return Function(admission, store, settings.max_body, Page(store, executor))
 
 
-def _source(settings: Settings) -> Source:
+def _source(settings: Settings) -> tuple[Source, Mapping[str, str]]:
+    """What is read from, and what the log says of it."""
     if settings.provider == "file":
         source = FileSource(settings.file)
-        _log.info(
-            "serving from a file",
-            extra={"file": settings.file, "namespaces": log.listed(source.namespaces())},
-        )
-        return source
+        return source, {"file": settings.file, "namespaces": log.listed(source.namespaces())}
     # Imported here: it takes longer than all the rest, and the other provider does without.
-    from .clustersource import ClusterSource
+    from .cluster.apiserver import ClusterSource
 
-    return ClusterSource(NAMESPACE_THREADS + 1)
+    return ClusterSource(NAMESPACE_THREADS + 1), {"provider": settings.provider}

@@ -11,8 +11,8 @@ import uvicorn
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from handler.asgi import respond
 from handler.start import function
+from handler.web.asgi import respond
 
 _KEEP_ALIVE = 180  # seconds
 

@@ -111,7 +111,7 @@ def _burst(
         capture_output=True,
         check=True,
     )
-    cpu = server.cpu() - cpu
+    cpu = max(server.cpu() - cpu, load.TICK)
     found = json.loads(done.stdout)
     if found["failures"]:
         raise RuntimeError(found["failures"][0])

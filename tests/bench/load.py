@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import select
 import selectors
 import socket
@@ -25,6 +26,8 @@ from .targets import Target
 
 __all__ = ["Load", "run"]
 
+TICK = 1 / os.sysconf("SC_CLK_TCK")
+"""The smallest CPU time that Linux tells, in seconds."""
 _WARM_UP = 0.2
 """Seconds, or as many as the measurement where that is shorter, whose answers don't count."""
 
@@ -81,7 +84,7 @@ def run(
     if done.returncode:
         raise RuntimeError(done.stderr)
     found = Load(**json.loads(done.stdout))
-    return replace(found, cpu=(target.cpu() - cpu) / found.sent)
+    return replace(found, cpu=max(target.cpu() - cpu, TICK) / found.sent)
 
 
 def _request(body: bytes) -> bytes:

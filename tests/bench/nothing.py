@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from handler.function import Answer, Function
 from handler.serve import main
+from handler.web.function import Answer, Function
 
 _ANSWER = Answer(
     200, b'{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": {}}'

@@ -10,8 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-from handler.matching import Matcher
-from handler.profile import parse
+from handler.decision.matching import Matcher
+from handler.profiles.parse import parse
 
 
 def _resident() -> float:

@@ -8,7 +8,7 @@ import subprocess
 from math import inf
 from pathlib import Path
 
-from .load import Load
+from .load import TICK, Load
 from .targets import Target
 
 __all__ = ["present", "run"]
@@ -57,7 +57,7 @@ def run(
     command.append(f"{scheme}://127.0.0.1:{target.port}/mutate")
     cpu = target.cpu()
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    cpu = target.cpu() - cpu
+    cpu = max(target.cpu() - cpu, TICK)
     found = _FOUND.search(printed)
     if not found or "Non-2xx" in printed:
         raise RuntimeError(printed)

@@ -25,22 +25,20 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 with atheris.instrument_imports(include=["handler"]):
-    from handler.admission import Admission
-    from handler.filesource import FileSource
-    from handler.findings import examine
-    from handler.function import Function
+    from handler.lint.diagnostics import examine
     from handler.settings import Settings
+    from handler.start import build
 
 # After what it imports is instrumented.
-sys.path.insert(0, str(ROOT / "tests"))
-from test_bounds import PROFILES, TEXT  # noqa: E402
+sys.path.insert(0, str(ROOT / "tests" / "support"))
+from bounds import PROFILES, TEXT  # noqa: E402
 
 SEEDS = 200  # inputs at the beginning, each of which is grown
 GROWN = 2**13  # bytes
 DOUBLED = 3  # times: one alone may turn an error at the beginning into one at the end
 FLOOR = 0.01  # seconds: what is faster is not told apart from noise
 GROWTH = 3.0
-MEMORY = 300.0  # times the input; see the places of nested values in test_bounds.py
+MEMORY = 300.0  # times the input; see the places of nested values in bounds.py
 
 PROFILE = str(ROOT / "k8s" / "sample" / "profile.yaml")
 
@@ -48,7 +46,7 @@ PROFILE = str(ROOT / "k8s" / "sample" / "profile.yaml")
 def reviews() -> tuple[Callable[[bytes], None], list[bytes]]:
     """Any body, beginning with what a real kube-apiserver sent."""
     settings = Settings(provider="file", file=PROFILE, ttl=3600)
-    function = Function(Admission(settings, FileSource(PROFILE)), settings.max_body)
+    function = build(settings)
     loop = asyncio.new_event_loop()
 
     def one(body: bytes) -> None:

@@ -123,3 +123,26 @@ def test_a_terminal_sees_colours_unless_it_wants_none(
         seen = terminal.read(2**16)
     assert b"Placement" in seen
     assert (b"\033[2m" in seen) == coloured
+
+
+@pytest.mark.parametrize("command", ["explain", "check"])
+def test_one_who_reads_only_the_first_lines_ends_it_quietly(command: str, tmp_path: Path) -> None:
+    pods = tmp_path / "pods.yaml"
+    selectors = "- {name: a, objectSelector: {}}\n" * 2000
+    pods.write_text("{kind: Pod}\n---\n" * 500 if command == "explain" else selectors)
+    options = ["-f", str(pods), "--profile", str(EXPLAIN / "effects.yaml")]
+    arguments = options if command == "explain" else [str(pods)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "handler", command, *arguments],
+        cwd=ROOT,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        if command == "explain":  # more than a pipe holds
+            assert process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(30) == 141
+        assert process.stderr.read() == b""

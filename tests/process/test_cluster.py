@@ -15,6 +15,8 @@ from apiserver import APIServer
 from local import Local, local
 from server import Reply, Server, Service, checked, patch_of, review_of, serving, wait_until
 
+from handler.version import VERSION
+
 PROFILE = "/api/v1/namespaces/kube-system/configmaps/eci-profile"
 NAMESPACE = "/api/v1/namespaces/team-a"
 EVENTS = "/api/v1/namespaces/kube-system/events"
@@ -89,7 +91,9 @@ def test_an_absent_profile_has_no_selectors(api: APIServer, tmp_path: Path) -> N
     with on(api, tmp_path) as server:
         assert not placed(server, pod(eci="true"))
         assert server.request("GET", "/readyz").status == 200
-        assert "no profile" in server.log_lines()[0]["message"]
+        started, absent = server.log_lines()[:2]
+        assert (started["message"], started["version"]) == ("starting", VERSION)
+        assert "no profile" in absent["message"]
 
 
 def test_other_names_of_namespace_and_config_map(api: APIServer, tmp_path: Path) -> None:

@@ -34,10 +34,15 @@ def sources() -> list[str]:
 
 
 def test_the_base_is_pinned() -> None:
-    (default,) = (value for name, value in STEPS if name == "ARG")
+    default, _ = (value for name, value in STEPS if name == "ARG")
     assert re.fullmatch(r"PYTHON=3\.\d+\.\d+-slim-[a-z]+", default)
     bases = [value.split()[0] for name, value in STEPS if name == "FROM"]
     assert bases == ["python:${PYTHON}"] * 2
+
+
+def test_the_version_is_a_label() -> None:
+    assert arguments("ARG") == ["VERSION"]
+    assert arguments("LABEL") == ['org.opencontainers.image.version="${VERSION}"']
 
 
 def test_the_user_is_a_number_and_not_root() -> None:

@@ -14,7 +14,18 @@ from typing import Any
 import pytest
 import yaml
 from apiserver import APIServer
-from server import Server, checked, exchange, patch_of, review_of, serving, serving_file
+from hosts import container
+from local import Local, local
+from server import (
+    Server,
+    Service,
+    checked,
+    exchange,
+    patch_of,
+    review_of,
+    serving,
+    wait_until,
+)
 
 TTL = 0.2
 BY_NAMESPACE = (
@@ -50,18 +61,30 @@ def put(api: APIServer, selectors: str) -> None:
 
 
 @pytest.fixture
-def server(api: APIServer, tmp_path: Path) -> Iterator[Server]:
+def environment(api: APIServer, tmp_path: Path) -> dict[str, str]:
     put(api, version(0))
-    environment = {
+    return {
         "KUBECONFIG": str(api.write_kubeconfig(tmp_path / "kubeconfig")),
         "ECI_PROFILE_TTL": str(TTL),
     }
-    with serving(environment, tmp_path / "server.log") as server:
+
+
+@pytest.fixture
+def server(environment: dict[str, str], log: Path) -> Iterator[Server]:
+    with serving(environment, log) as server:
         assert in_force(server) == "v0"
         yield server
 
 
-def in_force(server: Server) -> str | None:
+@pytest.fixture
+def function(environment: dict[str, str]) -> Iterator[Local]:
+    """It alone: where a server would only add time."""
+    with local(environment) as function:
+        assert in_force(function) == "v0"
+        yield function
+
+
+def in_force(server: Service) -> str | None:
     """The version that answers; the answer must belong to it wholly."""
     review = review_of(POD)
     response = checked(server.post(review), review)
@@ -81,14 +104,14 @@ def in_force(server: Server) -> str | None:
     return name
 
 
-def becomes(server: Server, expected: str | None, seconds: float = 3.0) -> None:
+def becomes(server: Service, expected: str | None, seconds: float = 3.0) -> None:
     end = time.monotonic() + seconds
     while (found := in_force(server)) != expected:
         assert time.monotonic() < end, f"{found} is in force, not {expected}"
         time.sleep(0.02)
 
 
-def stays(server: Server, expected: str | None) -> None:
+def stays(server: Service, expected: str | None) -> None:
     end = time.monotonic() + 4 * TTL
     while time.monotonic() < end:
         assert in_force(server) == expected
@@ -96,31 +119,31 @@ def stays(server: Server, expected: str | None) -> None:
 
 
 def test_a_broken_profile_changes_nothing_and_a_mended_one_counts(
-    api: APIServer, server: Server
+    api: APIServer, function: Local
 ) -> None:
     for broken in ("[", '[{"name": 5}]', "[" * 100_000, '"' * 1000):
         put(api, broken)
-        stays(server, "v0")
+        stays(function, "v0")
     put(api, version(1))
-    becomes(server, "v1")
+    becomes(function, "v1")
 
 
-def test_an_emptied_and_a_deleted_profile_change_no_pod(api: APIServer, server: Server) -> None:
+def test_an_emptied_and_a_deleted_profile_change_no_pod(api: APIServer, function: Local) -> None:
     put(api, "")
-    becomes(server, None)
+    becomes(function, None)
     put(api, version(1))
-    becomes(server, "v1")
-    kept = api.objects["configmaps", "kube-system", "eci-profile"]["metadata"]["resourceVersion"]
-    assert server.metric("eci_profile_profile_resource_version") == int(kept)
+    becomes(function, "v1")
+    kept = api.get("v1", "configmaps", "kube-system", "eci-profile")["metadata"]
+    assert function.metric("eci_profile_profile_resource_version") == int(kept["resourceVersion"])
     api.delete_config_map("kube-system", "eci-profile")
-    becomes(server, None)
-    assert server.metric("eci_profile_profile_resource_version") == 0
+    becomes(function, None)
+    assert function.metric("eci_profile_profile_resource_version") == 0
     put(api, version(2))
-    becomes(server, "v2")
+    becomes(function, "v2")
 
 
 def test_a_profile_of_a_mebibyte_with_ten_thousand_selectors_counts(
-    api: APIServer, server: Server
+    api: APIServer, function: Local
 ) -> None:
     many: list[dict[str, Any]] = [
         {"name": f"s{number}", "objectSelector": {"matchLabels": {"n": str(number)}}}
@@ -130,8 +153,8 @@ def test_a_profile_of_a_mebibyte_with_ten_thousand_selectors_counts(
     text += " " * (2**20 - len(text))
     assert len(text) == 2**20
     put(api, text)
-    becomes(server, "v1", 10)
-    assert server.metric("eci_profile_profile_selectors") == 10_001
+    becomes(function, "v1", 10)
+    assert function.metric("eci_profile_profile_selectors") == 10_001
 
 
 def delays(server: Server, seconds: float) -> list[float]:
@@ -167,7 +190,13 @@ def test_no_review_waits_while_ten_thousand_selectors_load(tmp_path: Path) -> No
     profile.write_text(written(0, 1))
     longest = []
     # It is loaded ahead of the end of the TTL: a tenth of it is longer than loading takes.
-    with serving_file(profile, ECI_PROFILE_TTL="3") as server:
+    environment = {
+        "ECI_PROFILE_PROVIDER": "file",
+        "ECI_PROFILE_FILE": str(profile),
+        "ECI_PROFILE_TTL": "3",
+        "COVERAGE_PROCESS_CONFIG": "",  # to measure it takes a multiple of the time
+    }
+    with container(environment, tmp_path / "server.log") as server:
         assert server.post(review_of(POD)).status == 200
         for number in range(1, 4):
             (tmp_path / "new.yaml").write_text(written(number, 10_000))
@@ -207,28 +236,28 @@ def test_while_it_is_edited_each_answer_belongs_to_one_version(
 
 
 def test_five_thousand_namespaces_in_any_order_are_told_apart(
-    api: APIServer, server: Server
+    api: APIServer, function: Local
 ) -> None:
     put(api, BY_NAMESPACE)
     names = [f"team-{number * 7919 % 5000}" for number in range(5000)]
     for number, name in enumerate(names):
         api.put_namespace(name, {"eci": str(number % 2 == 0).lower()})
     api.put_namespace("team-a", {"eci": "false"})
-    becomes(server, None)
+    becomes(function, None)
     for number, name in enumerate(names):
         review = review_of(POD, namespace=name)
-        assert ("patch" in checked(server.post(review), review)) == (number % 2 == 0)
+        assert ("patch" in checked(function.post(review), review)) == (number % 2 == 0)
 
 
 def test_a_namespace_that_was_recreated_counts_with_its_new_labels(
-    api: APIServer, server: Server
+    api: APIServer, function: Local
 ) -> None:
     put(api, BY_NAMESPACE)
     api.put_namespace("team-a", {"eci": "true"})
-    becomes(server, "eci")
+    becomes(function, "eci")
     api.delete_namespace("team-a")
     api.put_namespace("team-a", {"eci": "false"})
-    becomes(server, None)
+    becomes(function, None)
 
 
 def test_a_thousand_reviews_at_once_on_a_cold_key_are_all_answered(
@@ -256,24 +285,21 @@ def test_a_thousand_reviews_at_once_on_a_cold_key_are_all_answered(
 
 @pytest.mark.skipif(FAKETIME is None, reason="Debian's libfaketime is not installed")
 def test_a_clock_that_is_set_back_and_forward_changes_nothing(
-    api: APIServer, tmp_path: Path
+    api: APIServer, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    put(api, version(0))
     clock = tmp_path / "clock"
     clock.write_text("+0")
-    environment = {
-        "KUBECONFIG": str(api.write_kubeconfig(tmp_path / "kubeconfig")),
-        "ECI_PROFILE_TTL": str(TTL),
+    faked = {
+        **environment,
         "LD_PRELOAD": str(FAKETIME),
         "FAKETIME_TIMESTAMP_FILE": str(clock),
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
     # gunicorn sleeps in a way that libfaketime breaks; --debug serves without it.
-    with serving(environment, tmp_path / "server.log", "--debug") as server:
-        end = time.monotonic() + 10
-        while server.request("GET", "/readyz").status != 200:  # libfaketime makes it slow
-            assert time.monotonic() < end
+    with serving(faked, tmp_path / "server.log", "--debug") as server:
+        # libfaketime makes it slow
+        wait_until(lambda: server.request("GET", "/readyz").status == 200)
         assert in_force(server) == "v0"
         for number, offset in enumerate(("+30d", "-30d", "+0"), 1):
             clock.write_text(offset)

@@ -30,7 +30,7 @@ def ends(**settings: str) -> str:
     [
         ({"ECI_PROFILE_TTL": "5s"}, ["ECI_PROFILE_TTL", "'5s'", "seconds"]),
         ({"KUBECONFIG": "README.md"}, ["KUBECONFIG=README.md"]),
-        ({}, ["no way to the API server", "KUBECONFIG"]),
+        ({}, ["no access to the API server", "KUBECONFIG"]),
     ],
 )
 def test_a_wrong_setting(settings: dict[str, str], words: list[str]) -> None:

@@ -16,8 +16,8 @@ from unittest import mock
 
 from server import ROOT, Reply, Service, clean_environment, series
 
-from handler.function import Function
 from handler.start import function
+from handler.web.function import Function
 
 
 class _Loop(asyncio.SelectorEventLoop):

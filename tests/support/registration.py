@@ -10,7 +10,7 @@ from celpy.adapter import json_to_cel
 from manifests import Document
 from pydantic import TypeAdapter
 
-from handler.labels import LabelSelector
+from handler.profiles.label_selector import LabelSelector
 
 _SELECTOR = TypeAdapter(LabelSelector)
 

@@ -33,7 +33,7 @@ from manifests import (
 )
 from server import clean_environment, review_of, serving
 
-from handler.profile import parse
+from handler.profiles.parse import parse
 
 pytestmark = needs_kubectl
 
@@ -453,7 +453,7 @@ def test_the_default_profile_is_the_documented_one() -> None:
         for side, field in (("pod", "objectSelector"), ("namespace", "namespaceSelector"))
     ]
     assert len(parse(data).selectors) == 2
-    assert not parse(data).doubts
+    assert not parse(data).warnings
 
 
 def test_nothing_secret_is_in_the_manifests() -> None:

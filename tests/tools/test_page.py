@@ -70,7 +70,7 @@ def opened(browser: Any, server: Server, profile: Path) -> Iterator[Callable[...
     assert told == []
 
 
-def problems(page: Any, name: str = "findings") -> list[str]:
+def problems(page: Any, name: str = "diagnostics") -> list[str]:
     found: list[str] = page.locator(f"#{name} .text").all_text_contents()
     return found
 
@@ -235,7 +235,7 @@ def test_a_profile_that_is_none(server: Server, profile: Path) -> None:
     loaded = server.request("GET", "/profile").json
     assert not loaded["valid"]
     assert loaded["data"] == {}
-    assert loaded["findings"][0]["message"] == "must be text; write `selectors: |` before it"
+    assert loaded["diagnostics"][0]["message"] == "must be text; write `selectors: |` before it"
 
 
 def test_its_policy_lets_nothing_else_in(server: Server) -> None:

@@ -19,7 +19,7 @@ SAMPLE = K8S / "sample" / "profile.yaml"
 
 def register(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "k8s.register", *arguments],
+        [sys.executable, "-m", "handler", "register", *arguments],
         cwd=ROOT,
         env=clean_environment(),
         input=given,
@@ -59,11 +59,16 @@ def test_it_refuses_an_invalid_profile_with_its_problems(tmp_path: Path) -> None
         )
     )
     result = register(str(path))
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert not result.stdout
     assert "did you mean objectSelector?" in result.stderr
     assert "names must be unique" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_the_help_says_what_a_narrowed_registration_misses() -> None:
+    result = register("--help")
+    assert "labels that later webhooks add to a pod can't make a selector match" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -77,7 +82,7 @@ def test_it_says_what_is_wrong_with_the_file(text: str, sentence: str, tmp_path:
     path = tmp_path / "profile.yaml"
     path.write_text(text)
     result = register(str(path))
-    assert (result.returncode, result.stdout) == (1, "")
+    assert (result.returncode, result.stdout) == (2, "")
     assert sentence in result.stderr
     assert "Traceback" not in result.stderr
 
@@ -96,5 +101,5 @@ def test_it_narrows_what_was_rendered_for_an_old_cluster() -> None:
         assert "matchConditions" not in webhook
 
     again = register(str(SAMPLE), "--registration", "-", given=result.stdout)
-    assert again.returncode == 1
+    assert again.returncode == 2
     assert "must have one webhook" in again.stderr

@@ -11,7 +11,7 @@ from typing import Any
 import looptime
 import pytest
 
-from handler.cache import LOAD_SECONDS, Cache, Health, LoadError
+from handler.cluster.cache import LOAD_SECONDS, Cache, Health, LoadError
 
 TTL = 10.0
 KEEP = 600.0

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from handler.executor import BoundedExecutor, BusyError
+from handler.admission.executor import BoundedExecutor, BusyError
 
 
 def test_one_runs_few_wait_and_the_rest_is_refused() -> None:

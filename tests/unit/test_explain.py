@@ -11,12 +11,12 @@ import yaml
 from cases import CASES, read_case
 from cli import run
 from local import Local
-from server import DATA, checked, patch_of, review_of
+from server import DATA, ROOT, checked, patch_of, review_of
 
-from handler.explanation import NOT_ASKED, diff, explain
-from handler.matching import Matcher
-from handler.pod import Metadata, Pod
-from handler.profile import parse
+from handler.author.explanation import NOT_ASKED, diff, explain
+from handler.decision.matching import Matcher
+from handler.decision.pod import Metadata, Pod
+from handler.profiles.parse import parse
 
 FOLDER = DATA / "explain"
 GOLDEN = sorted(path.name for path in FOLDER.glob("*.yaml"))
@@ -157,29 +157,6 @@ def test_a_pod_of_a_namespace_that_is_left_out_is_not_asked_about(output: str) -
     assert expression == {"key": key, "operator": "NotIn", "values": list(names)}
 
 
-@pytest.mark.parametrize("command", ["explain", "check"])
-def test_one_who_reads_only_the_first_lines_ends_it_quietly(command: str, tmp_path: Path) -> None:
-    pods = tmp_path / "pods.yaml"
-    selectors = "- {name: a, objectSelector: {}}\n" * 2000
-    pods.write_text("{kind: Pod}\n---\n" * 500 if command == "explain" else selectors)
-    options = ["-f", str(pods), "--profile", str(FOLDER / "effects.yaml")]
-    arguments = options if command == "explain" else [str(pods)]
-    with subprocess.Popen(
-        [sys.executable, "-m", "handler", command, *arguments],
-        cwd=ROOT,
-        env=clean_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdout
-        assert process.stderr
-        if command == "explain":  # more than a pipe holds
-            assert process.stdout.readline()
-        process.stdout.close()
-        assert process.wait(30) == 141
-        assert process.stderr.read() == b""
-
-
 def test_a_pod_of_very_many_lines_is_not_compared() -> None:
     before = {"a": list(range(20_000))}
     assert diff(before, before) == []
@@ -211,8 +188,8 @@ def test_an_effect_that_is_left_out_is_told() -> None:
     ]
     matcher = Matcher(parse({"selectors": json.dumps(selectors)}))
     pod = Pod(metadata=Metadata(annotations={"own": "x" * 262_100}))
-    outcomes = explain(pod, {}, matcher).outcomes
-    assert [(outcome.selector, outcome.result) for outcome in outcomes] == [
+    effects = explain(pod, {}, matcher).decision.effects
+    assert [(effect.selector, effect.result) for effect in effects] == [
         ("a", "left-out"),
         ("b", "left-out"),
     ]

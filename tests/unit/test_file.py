@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from server import (
-    ROOT,
-    Server,
-    checked,
-    clean_environment,
-    command,
-    patch_of,
-    review_of,
-    serving_file,
-)
+from local import Local, local
+from server import checked, patch_of, review_of
 
-from handler.cache import LoadError
-from handler.filesource import FileSource
-from handler.loader import ProfileLoader
-from handler.profile import Profile
-from handler.sources import SourceError
-from handler.text import MAX_FILE_BYTES
+from handler.cluster.cache import LoadError
+from handler.cluster.current import ProfileLoader
+from handler.cluster.file import FileSource
+from handler.cluster.source import SourceError
+from handler.profiles.parse import ParsedProfile
+from handler.profiles.text import MAX_FILE_BYTES
 
 PROFILE = """
 kind: ConfigMap
@@ -41,10 +31,17 @@ POD = {"metadata": {"name": "web", "namespace": "team-a"}, "spec": {"containers"
 
 
 def on(profile: Path, **settings: str) -> Any:
-    return serving_file(profile, **{"ECI_PROFILE_TTL": "0.1", **settings})
+    return local(
+        {
+            "ECI_PROFILE_PROVIDER": "file",
+            "ECI_PROFILE_FILE": str(profile),
+            "ECI_PROFILE_TTL": "0.1",
+            **settings,
+        }
+    )
 
 
-def placed(server: Server, namespace: str = "team-a") -> bool:
+def placed(server: Local, namespace: str = "team-a") -> bool:
     review = review_of(POD, namespace=namespace)
     return bool(patch_of(checked(server.post(review), review)))
 
@@ -60,7 +57,7 @@ def test_the_file_is_read_again_when_it_changes(profile: Path) -> None:
     with on(profile) as server:
         assert placed(server)
         profile.write_text(PROFILE.format(key="eci", value="not"))
-        time.sleep(0.2)
+        server.pass_time(0.2)
         assert not placed(server)
 
 
@@ -68,13 +65,13 @@ def test_a_file_that_breaks_or_goes_leaves_the_last_good_one_in_force(profile: P
     with on(profile) as server:
         assert placed(server)
         profile.write_text("kind: [")
-        time.sleep(0.2)
+        server.pass_time(0.2)
         assert placed(server)
         profile.unlink()
-        time.sleep(0.2)
+        server.pass_time(0.2)
         assert placed(server)
         profile.write_text(PROFILE.format(key="eci", value="not"))
-        time.sleep(1.5)
+        server.pass_time(1.5)
         assert not placed(server)
 
 
@@ -119,7 +116,7 @@ def test_a_file_with_other_objects_only_has_no_profile(profile: Path) -> None:
     profile.write_text("{kind: Namespace, metadata: {name: a}}")
     matcher = loader.load().matcher
     assert matcher
-    assert matcher.profile == Profile()
+    assert matcher.profile == ParsedProfile()
 
 
 def test_a_file_may_begin_with_a_byte_order_mark(profile: Path) -> None:
@@ -196,18 +193,13 @@ def test_an_invalid_profile_does_not_end_the_start_but_is_503(tmp_path: Path) ->
 
 
 def ends(**settings: str) -> str:
-    """What the start says when it ends at once."""
-    ended = subprocess.run(
-        [*command(), "--port", "1"],
-        env={**clean_environment(), "HOME": "/nonexistent", **settings},
-        cwd=ROOT,
-        capture_output=True,
-        timeout=20,
-        check=False,
-    )
-    assert ended.returncode == 1
-    (line,) = ended.stderr.decode().splitlines()
+    """What the start says when it ends at once; process/test_start.py has real ones."""
+    with pytest.raises(SystemExit) as ended, local({"HOME": "/nonexistent", **settings}):
+        pass
+    line = ended.value.code
+    assert isinstance(line, str)
     assert line.startswith("eci-profile: ")
+    assert "\n" not in line
     return line
 
 
@@ -233,14 +225,14 @@ def ends(**settings: str) -> str:
             ["/no/such", "No such file"],
         ),
         ({"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": "/"}, ["/", "directory"]),
-        ({}, ["no way to the API server", "KUBECONFIG"]),
+        ({}, ["no access to the API server", "KUBECONFIG"]),
         ({"KUBECONFIG": ""}, ["~/.kube/config"]),
-        ({"KUBECONFIG": "/no/such"}, ["no way to the API server", "/no/such"]),
+        ({"KUBECONFIG": "/no/such"}, ["no access to the API server", "/no/such"]),
         ({"KUBECONFIG": "README.md"}, ["KUBECONFIG=README.md"]),
         ({"KUBECONFIG": "LICENSE"}, ["KUBECONFIG=LICENSE"]),
         (
             {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"},
-            ["no way to the API server", "token"],
+            ["no access to the API server", "token"],
         ),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from server import DATA
 
-from handler.labels import LabelSelector
+from handler.profiles.label_selector import LabelSelector
 
 RECORDED = json.loads((DATA / "labelselectors.json").read_text("utf-8"))
 SELECTOR = TypeAdapter(LabelSelector)

@@ -7,19 +7,20 @@ from typing import Any
 
 from server import review_of
 
-from handler.mutation import mutate
-from handler.profile import parse
-from handler.review import Response, read, write
+from handler.admission.review import Response, read, write
+from handler.admission.warnings import warnings
+from handler.decision.decide import decide_pod
+from handler.profiles.parse import parse
 
 
 def answer(pod: dict[str, Any], selectors: list[dict[str, Any]]) -> dict[str, Any]:
     review = read(json.dumps(review_of(pod)).encode())
     assert review.pod is not None
     profile = parse({"selectors": json.dumps(selectors)})
-    mutation = mutate(review.pod, profile.selectors, profile.virtual_node)
-    written = write(review, Response(operations=mutation.operations, warnings=mutation.warnings))
+    decision = decide_pod(review.pod, profile.selectors, profile.virtual_node)
+    written = write(review, Response(operations=decision.operations, warnings=warnings(decision)))
     response: dict[str, Any] = json.loads(written)["response"]
-    response["operations"] = mutation.operations
+    response["operations"] = decision.operations
     return response
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from local import logging_as_before
 
-from handler import log
+from handler.telemetry import log
 
 LOGGER = logging.getLogger("eci-profile")
 

@@ -11,11 +11,11 @@ import pytest
 import yaml
 from server import DATA
 
-from handler.collection import put_off
-from handler.filesource import FileSource
-from handler.loader import ProfileLoader
-from handler.profile import Profile, ProfileError, VirtualNode, parse
-from handler.scheduling import Toleration
+from handler.cluster.current import ProfileLoader
+from handler.cluster.file import FileSource
+from handler.profiles.collection import put_off
+from handler.profiles.model import Toleration, VirtualNode
+from handler.profiles.parse import ParsedProfile, ProfileError, parse
 
 INVALID = yaml.safe_load((DATA / "invalid-profiles.yaml").read_text("utf-8"))
 
@@ -34,16 +34,16 @@ def test_every_problem_is_named(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("data", [None, {}, {"selectors": ""}, {"selectors": '""'}])
 @pytest.mark.parametrize("node", [{}, {"virtualNode": ""}, {"virtualNode": "null"}])
 def test_nothing_means_no_selectors(data: dict[str, str] | None, node: dict[str, str]) -> None:
-    assert parse(data and {**data, **node}) == Profile()
+    assert parse(data and {**data, **node}) == ParsedProfile()
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "\n", "# only a comment\n", "[ ] # none"])
 def test_so_do_an_empty_list_and_a_comment(text: str) -> None:
-    assert parse({"selectors": text}) == Profile()
+    assert parse({"selectors": text}) == ParsedProfile()
 
 
 def test_other_keys_belong_to_others() -> None:
-    assert parse({"vpcId": "vpc-1", "enableClusterIp": "true", "selector": "["}) == Profile()
+    assert parse({"vpcId": "vpc-1", "enableClusterIp": "true", "selector": "["}) == ParsedProfile()
 
 
 def test_comments_and_tabs_may_come_together() -> None:
@@ -92,8 +92,8 @@ def test_a_key_given_twice_is_doubted() -> None:
     ):
         profile = parse({"selectors": text})
         assert [selector.name for selector in profile.selectors] == ["b"]
-        (doubt,) = profile.doubts
-        assert str(doubt) == (
+        (warning,) = profile.warnings
+        assert str(warning) == (
             'selectors[0] "b": name: is given twice in one object, the last one counts'
         )
 

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from server import patch_of, review_of
 
-from handler.labels import Requirement
-from handler.matching import Matcher
-from handler.mutation import left_alone, mutate
-from handler.profile import Profile, Selector, parse
-from handler.review import Response, read, write
+from handler.admission.review import Response, read, write
+from handler.admission.warnings import warnings
+from handler.decision.decide import decide_pod, left_alone
+from handler.decision.matching import Matcher
+from handler.profiles.model import Profile, Requirement, Selector
+from handler.profiles.parse import parse
 
 KEYS = ["app", "eci", "k8s.aliyun.com/x", "example.com/a"]
 VALUES = ["", "true", "web", "gpu"]
@@ -132,8 +133,8 @@ def answer(selectors: Any, pod: Any, namespace_labels: Any, uid: str = "1") -> d
     matcher = Matcher(profile)
     labels = (review.pod.metadata and review.pod.metadata.labels) or {}
     matching = matcher.match(labels, namespace_labels)
-    mutation = mutate(review.pod, matching, profile.virtual_node)
-    written = write(review, Response(operations=mutation.operations, warnings=mutation.warnings))
+    decision = decide_pod(review.pod, matching, profile.virtual_node)
+    written = write(review, Response(operations=decision.operations, warnings=warnings(decision)))
     response: dict[str, Any] = json.loads(written)["response"]
     return response
 

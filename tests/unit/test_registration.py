@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
-from manifests import K8S, URL, Choice, Document, needs_kubectl, only, rendered
+from manifests import K8S, Document
 from msgspec import convert
 from registration import concerned, conditions_hold, selects
-from server import DATA, ROOT, clean_environment
+from server import DATA
 
-from handler.filesource import FileSource
-from handler.mutation import left_alone
-from handler.pod import Pod
-from handler.profile import Profile, parse
-from k8s.register import narrowed
+from handler.cluster.file import FileSource
+from handler.cluster.registration import narrowed
+from handler.decision.decide import left_alone
+from handler.decision.pod import Pod
+from handler.profiles.model import Profile
+from handler.profiles.parse import parse
 
 REVIEWS = {path.stem: json.loads(path.read_text()) for path in DATA.glob("reviews/*.json")}
 CASES = sorted(path.name.removesuffix(".in.yaml") for path in DATA.glob("cases/*.in.yaml"))
 MUTATING = yaml.safe_load((K8S / "base" / "mutating-webhook-configuration.yaml").read_text())
 VALIDATING = yaml.safe_load((K8S / "base" / "validating-webhook-configuration.yaml").read_text())
-SAMPLE = K8S / "sample" / "profile.yaml"
 
 _DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 
@@ -141,93 +137,3 @@ def test_names_of_selectors_may_be_of_any_characters() -> None:
 
 def test_a_profile_without_selectors_calls_for_no_pod() -> None:
     assert narrowed(MUTATING, parse({}))["webhooks"] == []
-
-
-def register(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "k8s.register", *arguments],
-        cwd=ROOT,
-        env=clean_environment(),
-        input=given,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_the_command_writes_the_narrowed_registration() -> None:
-    result = register(str(SAMPLE), "--ca-bundle", "QUJD")
-    assert (result.returncode, result.stderr) == (0, "")
-    assert "without a caBundle" in register(str(SAMPLE)).stderr
-    written = yaml.safe_load(result.stdout)
-    kubernetes_validate.validate(written, "1.37", strict=True)
-    assert [webhook["name"] for webhook in written["webhooks"]] == [
-        "0-default-pod-selector.mutate.eci-profile.svc",
-        "1-default-namespace-selector.mutate.eci-profile.svc",
-        "2-gpu.mutate.eci-profile.svc",
-    ]
-    assert {webhook["clientConfig"]["caBundle"] for webhook in written["webhooks"]} == {"QUJD"}
-    assert {"key": "gpu", "operator": "Exists"} in written["webhooks"][2]["objectSelector"][
-        "matchExpressions"
-    ]
-
-
-def test_the_command_refuses_an_invalid_profile_with_its_problems(tmp_path: Path) -> None:
-    path = tmp_path / "profile.yaml"
-    selectors = json.dumps([{"name": "a", "objectselector": {}}, {"name": "a"}])
-    path.write_text(
-        yaml.safe_dump(
-            {
-                "kind": "ConfigMap",
-                "metadata": {"name": "eci-profile", "namespace": "kube-system"},
-                "data": {"selectors": selectors},
-            }
-        )
-    )
-    result = register(str(path))
-    assert result.returncode == 1
-    assert not result.stdout
-    assert "did you mean objectSelector?" in result.stderr
-    assert "names must be unique" in result.stderr
-    assert "Traceback" not in result.stderr
-
-
-def test_the_help_says_what_a_narrowed_registration_misses() -> None:
-    result = register("--help")
-    assert "labels that later webhooks add to a pod can't make a selector match" in result.stdout
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("kind: ConfigMap\nmetadata: {name: other}\n", "has no ConfigMap kube-system/eci-profile"),
-        ("{", "is not as it should be"),
-    ],
-)
-def test_the_command_says_what_is_wrong_with_the_file(
-    text: str, sentence: str, tmp_path: Path
-) -> None:
-    path = tmp_path / "profile.yaml"
-    path.write_text(text)
-    result = register(str(path))
-    assert (result.returncode, result.stdout) == (1, "")
-    assert sentence in result.stderr
-    assert "Traceback" not in result.stderr
-
-
-@needs_kubectl
-def test_the_command_narrows_what_was_rendered_for_an_old_cluster() -> None:
-    documents = rendered(Choice("external", url=URL, components=("before-1.16",)))
-    result = register(str(SAMPLE), "--registration", "-", given=yaml.safe_dump_all(documents))
-    assert result.returncode == 0, result.stderr
-    written: dict[str, Any] = yaml.safe_load(result.stdout)
-    assert written["apiVersion"] == "admissionregistration.k8s.io/v1beta1"
-    assert written["metadata"] == only(documents, "MutatingWebhookConfiguration")["metadata"]
-    assert len(written["webhooks"]) == 3
-    for webhook in written["webhooks"]:
-        assert webhook["clientConfig"] == {"url": f"{URL}/mutate"}
-        assert "matchConditions" not in webhook
-
-    again = register(str(SAMPLE), "--registration", "-", given=result.stdout)
-    assert again.returncode == 1
-    assert "must have one webhook" in again.stderr

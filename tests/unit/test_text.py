@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handler.profile import ProfileError, parse
-from handler.text import (
+from handler.profiles.parse import ProfileError, parse
+from handler.profiles.text import (
     MAX_BYTES,
     MAX_DEPTH,
     MAX_VALUES,

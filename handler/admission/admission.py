@@ -1,0 +1,55 @@
+"""Reviews: which are answered with what."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from ..cluster.store import Store
+from ..telemetry.records import Outcome
+from .edits import judge_edit
+from .executor import BoundedExecutor
+from .pods import judge_pod
+from .review import Review, read, read_config_map_data, write
+from .verdict import Verdict, facts_of
+
+__all__ = ["Admission", "Reviewed"]
+
+
+class Reviewed(Struct, frozen=True):
+    """The answer to a review, what came of it, and the facts for its log line."""
+
+    body: bytes
+    verdict: Verdict
+
+
+class Admission:
+    """Answers reviews. One for a process, used on one event loop.
+
+    ``executor`` judges edits of the profile.
+    """
+
+    def __init__(self, store: Store, executor: BoundedExecutor) -> None:
+        self._store = store
+        self._executor = executor
+
+    async def review(self, body: bytes) -> Reviewed:
+        """Answer an AdmissionReview.
+
+        Raises BadReviewError if it is none, LoadError if what it takes can't be known, and
+        BusyError if too many edits of the profile are being judged.
+        """
+        review = read(body)
+        verdict = await self._judge(review, body)
+        return Reviewed(write(review, verdict.response), verdict)
+
+    async def _judge(self, review: Review, body: bytes) -> Verdict:
+        request = review.request
+        if review.pod is not None:
+            return await judge_pod(self._store, request, review.pod)
+        profile = self._store.namespace, self._store.name
+        if (
+            request.concerns("configmaps", "CREATE", "UPDATE")
+            and (request.namespace, request.name) == profile
+        ):
+            return await judge_edit(self._executor, request, read_config_map_data(body))
+        return Verdict(Outcome.IGNORED, facts_of(request))

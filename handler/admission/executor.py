@@ -1,0 +1,44 @@
+"""Long computations, off the event loop and never many at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+__all__ = ["BoundedExecutor", "BusyError"]
+
+T = TypeVar("T")
+
+
+class BusyError(Exception):
+    """As many computations wait as may."""
+
+    def __init__(self) -> None:
+        super().__init__("other profiles are being judged; try again")
+
+
+class BoundedExecutor:
+    """Runs one computation at a time in a thread of its own, while at most ``queue`` others wait.
+
+    So what others send costs the time and memory of one, however many send at once.
+    """
+
+    def __init__(self, name: str, queue: int) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._free = queue + 1
+
+    async def run(self, function: Callable[..., T], *arguments: object) -> T:
+        """Call the function. Raises BusyError at once if too many wait, and what it raises."""
+        if not self._free:
+            raise BusyError
+        self._free -= 1
+        future = self._thread.submit(function, *arguments)
+        # Not when the caller is done: one that goes away leaves the computation where it is.
+        loop = asyncio.get_running_loop()
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done))
+        return await asyncio.wrap_future(future)
+
+    def _done(self) -> None:
+        self._free += 1

@@ -1,0 +1,309 @@
+"""The AdmissionReview wire format (admission.k8s.io/v1 and v1beta1), in and out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, ValidationError, field, json
+
+from ..decision.pod import Pod
+from ..shorten import shorten
+
+__all__ = ["BadReviewError", "Response", "Review", "read", "read_config_map_data"]
+
+# kube-apiserver cuts a warning after 256 characters and drops what exceeds 4096 in all, which
+# may come from several webhooks (apiserver/pkg/endpoints/filters/warning.go).
+_LONGEST_WARNING = 250
+_MOST_WARNINGS = 10
+
+# Above this size, in bytes, a body is decoded in two steps: what is not looked at is dropped
+# first, and the entries of the rest are counted before any of them becomes an object.
+_LARGE = 16 * 1024
+_MOST_ENTRIES = 10_000
+"""Labels, annotations, tolerations and so on of one review, together: about 2 MB as objects."""
+_CHUNK = 64 * 1024
+
+_LONGEST_MESSAGE = 300
+_DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
+_LONGEST_DNS_LABEL = 63
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
+_AT_BYTE = re.compile(r"(.*) \(byte (\d+)\)")
+_KNOWN = {
+    "kind": "AdmissionReview",
+    "apiVersion": "admission.k8s.io/v1 or admission.k8s.io/v1beta1",
+}
+_T = TypeVar("_T")
+
+
+class BadReviewError(ValueError):
+    """The body is not an AdmissionReview; the message is one sentence that says why."""
+
+
+class Resource(Struct, frozen=True, rename="camel"):
+    resource: str
+    group: str = ""
+
+
+class Envelope(Struct, frozen=True, rename="camel"):
+    """A request without its object."""
+
+    uid: Annotated[str, Meta(min_length=1)]
+    operation: str
+    resource: Resource
+    sub_resource: str | None = None
+    namespace: str | None = None
+    name: str | None = None
+    dry_run: bool | None = None
+
+    def concerns(self, resource: str, *operations: str) -> bool:
+        """Whether it is one of the operations on this resource of the core group itself."""
+        return (
+            self.resource.resource == resource
+            and not self.resource.group
+            and not self.sub_resource
+            and self.operation in operations
+        )
+
+
+class PodRequest(Envelope, frozen=True, rename="camel"):
+    object: Pod | None = None
+
+
+class ConfigMap(Struct, frozen=True, rename="camel"):
+    data: dict[str, Any] | None = None
+
+
+class ConfigMapRequest(Struct, frozen=True, rename="camel"):
+    object: ConfigMap
+
+
+class _Head(Struct, frozen=True, rename="camel"):
+    kind: Literal["AdmissionReview"]
+    api_version: Literal["admission.k8s.io/v1", "admission.k8s.io/v1beta1"]
+
+
+class _EnvelopeReview(_Head, frozen=True, rename="camel"):
+    request: Envelope
+
+
+class _PodReview(_Head, frozen=True, rename="camel"):
+    request: PodRequest
+
+
+class _ConfigMapReview(Struct, frozen=True, rename="camel"):
+    request: ConfigMapRequest
+
+
+class _Outline(Struct, omit_defaults=True, rename="camel"):
+    """What is looked at of an object: the fields of Pod and ConfigMap, not yet decoded.
+
+    The base of the outlines, each field of which may hold anything.
+    """
+
+
+class _MetadataOutline(_Outline, rename="camel"):
+    name: Raw | UnsetType = UNSET
+    generate_name: Raw | UnsetType = UNSET
+    labels: Raw | UnsetType = UNSET
+    annotations: Raw | UnsetType = UNSET
+    owner_references: Raw | UnsetType = UNSET
+
+
+class _SpecOutline(_Outline, rename="camel"):
+    node_name: Raw | UnsetType = UNSET
+    node_selector: Raw | UnsetType = UNSET
+    tolerations: Raw | UnsetType = UNSET
+    affinity: Raw | UnsetType = UNSET
+
+
+class _ObjectOutline(_Outline, rename="camel"):
+    metadata: _MetadataOutline | UnsetType | None = UNSET
+    spec: _SpecOutline | UnsetType | None = UNSET
+    data: Raw | UnsetType = UNSET
+
+
+class _RequestOutline(_Outline, rename="camel"):
+    uid: Raw | UnsetType = UNSET
+    operation: Raw | UnsetType = UNSET
+    resource: Raw | UnsetType = UNSET
+    sub_resource: Raw | UnsetType = UNSET
+    namespace: Raw | UnsetType = UNSET
+    name: Raw | UnsetType = UNSET
+    dry_run: Raw | UnsetType = UNSET
+    object: _ObjectOutline | UnsetType | None = UNSET
+
+
+class _ReviewOutline(_Outline, rename="camel"):
+    kind: Raw | UnsetType = UNSET
+    api_version: Raw | UnsetType = UNSET
+    request: _RequestOutline | UnsetType = UNSET
+
+
+_RAW = json.Decoder(Raw)
+_REVIEW_OUTLINE = json.Decoder(_ReviewOutline)
+_ENVELOPE_REVIEW = json.Decoder(_EnvelopeReview)
+_POD_REVIEW = json.Decoder(_PodReview)
+_CONFIG_MAP_REVIEW = json.Decoder(_ConfigMapReview)
+
+
+class Review(Struct, frozen=True):
+    """What the API server asks. ``pod`` is there if it asks for the creation of one."""
+
+    api_version: str
+    request: Envelope
+    pod: Pod | None
+
+
+class Response(Struct, frozen=True):
+    """What the API server is told. Without operations nothing is patched."""
+
+    allowed: bool = True
+    operations: Sequence[Mapping[str, Any]] = ()
+    warnings: Sequence[str] = ()
+    audit_annotations: Mapping[str, str] = field(default_factory=dict[str, str])
+    refusal: str = ""
+
+
+def read(body: bytes) -> Review:
+    """Read an AdmissionReview.
+
+    Raises BadReviewError.
+    """
+    try:  # nearly all reviews are of pods; others may have an object of any form
+        review = _POD_REVIEW.decode(_bounded(body))
+    except BadReviewError:
+        raise
+    except (ValueError, RecursionError) as error:
+        envelope = _parse(_ENVELOPE_REVIEW, body)
+        if envelope.request.concerns("pods", "CREATE"):
+            raise _bad(error, body) from None
+        return Review(envelope.api_version, envelope.request, None)
+    request = review.request
+    if not request.concerns("pods", "CREATE"):
+        return Review(review.api_version, request, None)
+    if request.object is None:
+        raise BadReviewError("request.object: is required to create a pod")
+    # It becomes a cache's key and a part of a path at the API server.
+    namespace = request.namespace or ""
+    if len(namespace) > _LONGEST_DNS_LABEL or not _DNS_LABEL.fullmatch(namespace):
+        raise BadReviewError(
+            "request.namespace: must be the name of a namespace, at most 63 of a-z, 0-9 and '-'"
+            f" with a letter or a digit at both ends, got {shorten(ascii(namespace), 60)}"
+        )
+    return Review(review.api_version, request, request.object)
+
+
+def read_config_map_data(body: bytes) -> Mapping[str, Any]:
+    """The data of the ConfigMap that a review is about.
+
+    Raises BadReviewError.
+    """
+    return _parse(_CONFIG_MAP_REVIEW, _bounded(body)).request.object.data or {}
+
+
+def _bounded(body: bytes) -> bytes:
+    """The body, or of a large one what is looked at.
+
+    Raises BadReviewError if that has too many entries, and a ValueError of msgspec where it has
+    another form.
+    """
+    if len(body) <= _LARGE:
+        return body
+    outline = json.encode(_REVIEW_OUTLINE.decode(body))
+    if outline.count(b",") > _MOST_ENTRIES and _entries(outline) > _MOST_ENTRIES:
+        raise BadReviewError(
+            f"the object's labels, annotations, tolerations and so on, or its data, have more than"
+            f" {_MOST_ENTRIES} entries"
+        )
+    return outline
+
+
+def _entries(text: bytes) -> int:
+    """The commas outside strings; counting ends above the limit."""
+    text = text.replace(rb"\\", b"").replace(rb"\"", b"")
+    count, quoted = 0, False
+    for start in range(0, len(text), _CHUNK):
+        pieces = text[start : start + _CHUNK].split(b'"')
+        count += b"".join(pieces[quoted::2]).count(b",")
+        quoted ^= len(pieces) % 2 == 0
+        if count > _MOST_ENTRIES:
+            break
+    return count
+
+
+def write(review: Review, response: Response) -> bytes:
+    """The AdmissionReview that answers."""
+    answer: dict[str, Any] = {"uid": review.request.uid, "allowed": response.allowed}
+    if not response.allowed:
+        answer["status"] = {
+            "status": "Failure",
+            "reason": "Invalid",
+            "code": 422,
+            "message": response.refusal,
+        }
+    if response.operations:
+        answer["patchType"] = "JSONPatch"
+        answer["patch"] = json.encode(response.operations)  # bytes, which it writes in base64
+    if response.warnings:
+        answer["warnings"] = _passable(response.warnings)
+    if response.audit_annotations:
+        answer["auditAnnotations"] = response.audit_annotations
+    return json.encode(
+        {"apiVersion": review.api_version, "kind": "AdmissionReview", "response": answer}
+    )
+
+
+def _passable(warnings: Sequence[str]) -> list[str]:
+    """The warnings in printable ASCII, as a header takes them, within the API server's limits."""
+    shown = []
+    for warning in warnings[:_MOST_WARNINGS]:
+        text = "".join(c if " " <= c <= "~" else ascii(c)[1:-1] for c in warning)
+        shown.append(
+            text if len(text) <= _LONGEST_WARNING else f"{text[: _LONGEST_WARNING - 3]}..."
+        )
+    if len(warnings) > _MOST_WARNINGS:
+        shown.append(f"and {len(warnings) - _MOST_WARNINGS} more warnings")
+    return shown
+
+
+def _parse(form: json.Decoder[_T], body: bytes) -> _T:
+    try:
+        return form.decode(body)
+    except (ValueError, RecursionError) as error:
+        raise _bad(error, body) from None
+
+
+def _bad(error: ValueError | RecursionError, body: bytes) -> BadReviewError:
+    if isinstance(error, ValidationError):
+        try:
+            _RAW.decode(body)  # looks at all of the body, and makes nothing of it
+        except (ValueError, RecursionError) as malformed:
+            error = malformed
+    if not isinstance(error, ValidationError):
+        return BadReviewError(f"the body is not JSON: {_malformed(error, body)}")
+    message, _, path = str(error).partition(" - at `$")
+    where = path.strip(".`")
+    if missing := _MISSING.fullmatch(message):
+        where, message = f"{where}.{missing[1]}".lstrip("."), "is required"
+    message = shorten(message.replace("`", ""), _LONGEST_MESSAGE)
+    if where in _KNOWN:
+        message += f", known is {_KNOWN[where]}"
+    return BadReviewError(f"the body is not an AdmissionReview: {where or 'the body'}: {message}")
+
+
+def _malformed(error: ValueError | RecursionError, body: bytes) -> str:
+    """What is wrong with JSON and, as far as msgspec tells, where."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply (recursion limit)"
+    message = str(error).removeprefix("JSON is malformed: ")
+    if found := _AT_BYTE.fullmatch(message):
+        message, at = found[1], int(found[2])
+    elif message == "Input data was truncated":
+        at = max(len(body) - 1, 0)
+    else:
+        return shorten(message, _LONGEST_MESSAGE)
+    line = body.count(b"\n", 0, at) + 1
+    column = at - body.rfind(b"\n", 0, at)
+    return f"{message} at line {line} column {column}"

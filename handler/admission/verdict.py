@@ -1,0 +1,37 @@
+"""What is answered to a review, before it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct, field
+
+from ..decision.pod import Metadata, Pod
+from ..shorten import shorten
+from ..telemetry.records import Outcome
+from .review import Envelope, Response
+
+__all__ = ["Verdict", "facts_of"]
+
+_LONGEST_FACT = 253  # characters in the log: as long as a name may be
+
+
+class Verdict(Struct, frozen=True):
+    """What came of a review, the response to it, and the facts for its log line."""
+
+    outcome: Outcome
+    facts: Mapping[str, Any]
+    response: Response = field(default_factory=Response)
+
+
+def facts_of(request: Envelope, pod: Pod | None = None) -> dict[str, Any]:
+    """What the log line of every review says."""
+    metadata = (pod and pod.metadata) or Metadata()
+    name = request.name or metadata.name or metadata.generate_name or ""
+    return {
+        "uid": shorten(request.uid, _LONGEST_FACT),
+        "namespace": request.namespace and shorten(request.namespace, _LONGEST_FACT),
+        "object": shorten(name, _LONGEST_FACT) or None,
+        "dry_run": bool(request.dry_run),
+    }

@@ -1,0 +1,124 @@
+"""``check``: every error and warning in a profile, at its line and column in the file one edits."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..cluster.source import SourceError
+from ..lint.diagnostics import Diagnostic, examine
+from ..profiles.problems import Problem
+from ..profiles.text import TextError
+from ..settings import Settings
+from .command import CLUSTER, UsageError, cluster, read_text, settings
+from .profile_file import ProfileFile, read_profile
+
+__all__ = ["add_to"]
+
+_DESCRIPTION = """
+Say what is wrong or hardly meant in a profile, each at its line and column.
+Exit code: 0 if it is valid (there may be warnings), 1 if it has errors, 2 if it can't be had.
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to those of the command line."""
+    parser = commands.add_parser(
+        "check",
+        help="say what is wrong or hardly meant in a profile",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="a YAML file with the ConfigMap, or with the list of selectors alone;"
+        " - for standard input, cluster for the one in the cluster",
+    )
+    parser.add_argument("--output", choices=("text", "json"), default="text")
+    parser.set_defaults(run=_run)
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A diagnostic as it is told. ``file`` is what its line and column are in."""
+
+    file: str
+    line: int
+    column: int
+    severity: str
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}:{self.column}"
+        return f"{where}: {self.severity}: {self.path}: {self.message}"
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    chosen = settings()
+    lines = [
+        line
+        for file in arguments.files
+        for line in (_of_cluster if file == CLUSTER else _of_file)(file, chosen)
+    ]
+    errors = sum(line.severity == "error" for line in lines)
+    if arguments.output == "json":
+        fields = ("file", "line", "column", "severity", "path", "message")
+        problems = [{field: getattr(line, field) for field in fields} for line in lines]
+        answer = {"valid": not errors, "problems": problems}
+        sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
+    else:
+        sys.stdout.writelines(f"{line}\n" for line in lines)
+        sys.stderr.write(f"{_count(errors, 'error')}, {_count(len(lines) - errors, 'warning')}\n")
+    return 1 if errors else 0
+
+
+def _of_file(path: str, chosen: Settings) -> list[_Line]:
+    text, shown = read_text(path), "<stdin>" if path == "-" else path
+    try:
+        file = read_profile(text, chosen.namespace, chosen.name)
+    except TextError as error:
+        return [_Line(shown, *error.position, "error", "YAML", error.message)]
+    except LookupError as error:
+        raise UsageError(f"{shown}: {error.args[0]}") from None
+    return [_in_file(shown, file, diagnostic) for diagnostic in examine(file.data)]
+
+
+def _in_file(shown: str, file: ProfileFile, diagnostic: Diagnostic) -> _Line:
+    problem = diagnostic.problem
+    (line, column), exact = file.position(problem.root, diagnostic.position)
+    message = problem.message
+    if not exact:
+        message += " (line {}, column {} of the text here)".format(*diagnostic.position)
+    return _Line(shown, line, column, diagnostic.severity, problem.path, message)
+
+
+def _of_cluster(_: str, chosen: Settings) -> list[_Line]:
+    source = cluster()
+    try:
+        data: Mapping[str, object] = source.config_map(chosen.namespace, chosen.name).data
+    except SourceError as error:
+        raise UsageError(str(error)) from None
+    try:
+        version = source.version()
+    except SourceError:  # not every user may ask for it
+        version = None
+    return [
+        _in_key(f"{chosen.namespace}/{chosen.name}", diagnostic.problem, diagnostic)
+        for diagnostic in examine(data, version)
+    ]
+
+
+def _in_key(shown: str, problem: Problem, diagnostic: Diagnostic) -> _Line:
+    file = f"{shown}/{problem.root}"
+    return _Line(file, *diagnostic.position, diagnostic.severity, problem.path, problem.message)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

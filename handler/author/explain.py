@@ -1,0 +1,256 @@
+"""``explain``: what the function does to the pods in a file, and why."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..admission.warnings import warnings
+from ..cluster.file import FileSource
+from ..cluster.source import ConfigMap, NotFoundError, Source, SourceError
+from ..decision.decide import Decision, Effect
+from ..decision.matching import Matcher
+from ..profiles.labels import parse_labels
+from ..profiles.model import Requirement
+from ..profiles.parse import ProfileError, parse
+from ..profiles.problems import MAX_PROBLEMS, show
+from ..settings import Settings
+from .command import CLUSTER, UsageError, cluster, read_text, settings
+from .explanation import Explanation, Verdict, diff, document, explain, to_yaml
+from .workloads import PlannedPod, PodError, read_pods
+
+__all__ = ["add_to"]
+
+_DESCRIPTION = """
+Say what the function does to a pod, selector by selector, and show the pod before and after.
+Any workload will do: a Pod, Deployment, ReplicaSet, StatefulSet, DaemonSet, Job or CronJob, Lists
+and streams of them; kinds that have no pods are passed over.
+"""
+_LEFT_ALONE = {
+    "not-asked": "the registration leaves its namespace out, so the function isn't asked about it",
+    "bound": "it has a nodeName: its node is chosen already",
+    "mirror": "it is a mirror pod: the kubelet runs it already",
+    "daemonset": "its controller is a DaemonSet: its node is chosen already",
+    "opt-out": 'it is labelled alibabacloud.com/eci: "false"',
+}
+_PLACEMENTS = {
+    "virtualNodeOnly": "on the virtual node",
+    "fair": "on the virtual node or any other",
+    "normalNodePrefer": "on the virtual node where others are full",
+    "normalNodeOnly": "not on the virtual node",
+}
+_Answer = tuple[PlannedPod, str, Mapping[str, str], Explanation]
+
+_COLOURS = {"+": "\033[32m", "-": "\033[31m", "@": "\033[36m"}
+_GREEN, _DIM, _END = "\033[32m", "\033[2m", "\033[0m"
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to those of the command line."""
+    parser = commands.add_parser(
+        "explain",
+        help="say what the function does to a pod, and why",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "-f",
+        dest="pods",
+        metavar="FILE",
+        required=True,
+        help="a YAML file, or - for standard input",
+    )
+    parser.add_argument(
+        "--profile",
+        metavar="FILE|cluster",
+        help="a YAML file with the ConfigMap and any Namespaces, or the cluster;"
+        " by default that of the settings, ECI_PROFILE_PROVIDER and ECI_PROFILE_FILE",
+    )
+    namespace = parser.add_mutually_exclusive_group()
+    namespace.add_argument(
+        "--namespace", metavar="NAME", help="the pods' namespace; by default the one in the file"
+    )
+    namespace.add_argument(
+        "--namespace-labels",
+        metavar="k=v,...",
+        type=_labels,
+        help="all labels of the pods' namespace, instead of those it has",
+    )
+    parser.add_argument(
+        "--output",
+        choices=("text", "json", "yaml", "patch"),
+        default="text",
+        help="text; all of it as json or yaml; or the JSON patch, a line for each pod",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _labels(text: str) -> Mapping[str, str]:
+    try:
+        return parse_labels(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    chosen = settings()
+    source = _source(arguments.profile, chosen)
+    shown = "<stdin>" if arguments.pods == "-" else arguments.pods
+    try:
+        pods = list(read_pods(read_text(arguments.pods)))
+    except PodError as error:
+        raise UsageError("{}:{}:{}: {}".format(shown, *error.position, error)) from None
+    if not pods:
+        raise UsageError(f"{shown} has no pod, and nothing that makes one")
+    matcher = _matcher(source, chosen)
+    of_namespaces: dict[str, Mapping[str, str]] = {}
+    for pod in pods:
+        namespace = arguments.namespace or pod.namespace
+        if namespace not in of_namespaces:
+            labels = arguments.namespace_labels
+            found = _namespace_labels(source, namespace) if labels is None else labels
+            of_namespaces[namespace] = found
+    # One after another, for each has a verdict of each selector.
+    answers = (
+        (pod, namespace, labels, explain(pod.pod, labels, matcher))
+        for pod in pods
+        for namespace in (arguments.namespace or pod.namespace,)
+        for labels in (of_namespaces[namespace],)
+    )
+    _write(answers, arguments.output)
+    return 0
+
+
+def _write(answers: Iterator[_Answer], output: str) -> None:
+    match output:
+        case "text":
+            coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+            for number, answer in enumerate(answers):
+                separator = "\n" if number else ""
+                sys.stdout.write(separator + "\n".join(_text(*answer, coloured)) + "\n")
+        case "patch":
+            for *_, explanation in answers:
+                sys.stdout.write(json.dumps(explanation.decision.operations) + "\n")
+        case "json":
+            documents = [document(*answer) for answer in answers]
+            sys.stdout.write(json.dumps(documents, indent=2, ensure_ascii=False) + "\n")
+        case "yaml":
+            documents = [document(*answer) for answer in answers]
+            sys.stdout.write(to_yaml(documents))
+
+
+def _source(profile: str | None, chosen: Settings) -> Source:
+    path = profile or (chosen.file if chosen.provider == "file" else CLUSTER)
+    return cluster() if path == CLUSTER else FileSource(path)
+
+
+def _matcher(source: Source, chosen: Settings) -> Matcher:
+    try:
+        config_map = source.config_map(chosen.namespace, chosen.name)
+    except NotFoundError:
+        config_map = ConfigMap({})
+        sys.stderr.write(f"there is no profile {chosen.namespace}/{chosen.name}\n")
+    except SourceError as error:
+        raise UsageError(str(error)) from None
+    try:
+        return Matcher(parse(config_map.data))
+    except ProfileError as error:
+        message = "the profile is not valid (check says where):"
+        raise UsageError("\n  ".join((message, *error.lines(MAX_PROBLEMS)))) from None
+
+
+def _namespace_labels(source: Source, name: str) -> Mapping[str, str]:
+    try:
+        return source.namespace_labels(name)
+    except NotFoundError:
+        raise UsageError(
+            f"there is no namespace {name}; say --namespace, or --namespace-labels"
+        ) from None
+    except SourceError as error:
+        raise UsageError(str(error)) from None
+
+
+def _text(
+    pod: PlannedPod,
+    namespace: str,
+    labels: Mapping[str, str],
+    explanation: Explanation,
+    coloured: bool,
+) -> Iterator[str]:
+    yield f"{pod.kind} {pod.name or '(without a name)'}, namespace {namespace}"
+    yield "  labels: " + _listed((pod.pod.metadata and pod.pod.metadata.labels) or {})
+    yield "  namespace labels: " + _listed(labels)
+    decision = explanation.decision
+    if decision.untouched:
+        yield f"\nLeft alone: {_LEFT_ALONE[decision.untouched]}"
+        return
+    yield "\nSelectors, in the order in which they count:"
+    for verdict in explanation.verdicts:
+        colour = (_GREEN if verdict.matches else _DIM) if coloured else ""
+        yield f"  {colour}{_verdict(verdict)}{colour and _END}"
+    if not explanation.verdicts:
+        yield "  none"
+    if decision.effects:
+        yield "\nEffects:"
+        for effect in decision.effects:
+            yield f"  {_effect(effect)}"
+    yield f"\nPlacement: {_placement(decision)}"
+    for warning in warnings(decision):
+        yield f"Warning: {warning}"
+    yield ""
+    yield from _diff(pod.value, explanation.patched(pod.value), coloured)
+
+
+def _listed(labels: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in labels.items()) or "none"
+
+
+def _verdict(verdict: Verdict) -> str:
+    if verdict.failed is None:
+        return f"match     {verdict.selector.name}"
+    actual = "is absent" if verdict.actual is None else f"is {show(verdict.actual)}"
+    failed = f"{verdict.side} wants {_requirement(verdict.failed)}, but it {actual}"
+    return f"no match  {verdict.selector.name}: {failed}"
+
+
+def _requirement(requirement: Requirement) -> str:
+    values = ", ".join(map(show, sorted(requirement.values)))
+    return f"{requirement.key} {requirement.operator}{f' [{values}]' if values else ''}"
+
+
+def _effect(effect: Effect) -> str:
+    match effect.result:
+        case "added":
+            what = f"added by {effect.selector}"
+        case "same":
+            what = f"of {effect.selector}, the pod has it already"
+        case "own":
+            what = f"of {effect.selector} loses, the pod's own {show(effect.kept)} stays"
+        case "other":
+            what = f"of {effect.selector} loses to {show(effect.kept)} of {effect.keeper}"
+        case "left-out":
+            what = f"of {effect.selector} is left out, the pod's annotations would be too large"
+    if effect.result == "other" and effect.kept == effect.value:
+        what = f"of {effect.selector}, {effect.keeper} has added it"
+    return f"{effect.kind} {effect.key}: {show(effect.value)} {what}"
+
+
+def _placement(decision: Decision) -> str:
+    if decision.placement is None:
+        return "unchanged, no selector matches"
+    decided = f"{decision.placement} of {decision.selectors[0].name}"
+    refused = "refused, see the warning" if decision.refusal else _PLACEMENTS[decision.placement]
+    return f"{decided}: {refused}"
+
+
+def _diff(before: Any, after: Any, coloured: bool) -> Iterator[str]:
+    lines = diff(before, after)
+    for number, line in enumerate(lines):
+        colour = _COLOURS["@" if number < 2 else line[0]] if coloured and line[0] != " " else ""
+        yield f"{colour}{line}{colour and _END}"
+    if not lines:
+        yield "The pod stays as it is."

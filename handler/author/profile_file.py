@@ -1,0 +1,82 @@
+"""A profile as one edits it: the ConfigMap in a YAML file, or its list of selectors alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ..profiles.manifests import Manifest, read_manifests
+from ..profiles.text import Position, TextError
+
+__all__ = ["ProfileFile", "read_profile"]
+
+# A line at a time: no part can match what another one has.
+_SKIPPED = re.compile(r"[^\S\n]*(?:#[^\n]*|---[^\S\n]*)?\n")
+_LIST = re.compile(r"\s*(?:\[|-\s)")
+
+_lines = lru_cache(maxsize=4)(lambda text: text.split("\n"))  # asked for each position
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileFile:
+    """A file, and the data of the profile in it. ``manifest`` is None for selectors alone."""
+
+    text: str
+    data: Mapping[str, object]
+    manifest: Manifest | None
+
+    def position(self, root: str, position: Position) -> tuple[Position, bool]:
+        """Where in the file a position in the text of a key is; if not exactly, then the key's."""
+        if self.manifest is None:
+            return position, True
+        place = self.manifest.place("data", root)
+        text = self.data.get(root)
+        if not place.literal or not isinstance(text, str):
+            return place.value, not isinstance(text, str)
+        lines, inner = _lines(self.text), _lines(text.rstrip("\n"))
+        line, column = position
+        if line > len(inner):  # at the end, after the last line break
+            line, column = len(inner), len(inner[-1]) + 1
+        written = place.value[0] + line
+        if written > len(lines):  # some line breaks of YAML are none to an editor
+            return place.value, False
+        return (written, column + len(lines[written - 1]) - len(inner[line - 1])), True
+
+
+def read_profile(text: str, namespace: str, name: str) -> ProfileFile:
+    """Find the profile in a text: the ConfigMap of this name, or a list of selectors.
+
+    Raises LookupError if it has neither, TextError if it is not YAML.
+    """
+    text = text.replace("\r\n", "\n")
+    if _is_list(text):
+        return ProfileFile(text, {"selectors": text}, None)
+    found = None
+    try:
+        for manifest in read_manifests(text, places=True):
+            if (
+                manifest.kind == "ConfigMap"
+                and manifest.name == name
+                # Without one it is that of the kubectl command which applies it.
+                and manifest.metadata.get("namespace") in (namespace, None)
+            ):
+                found = manifest
+    except TextError:
+        raise
+    except ValueError as error:
+        raise LookupError(str(error)) from None
+    if found is None:
+        raise LookupError(f"no ConfigMap {namespace}/{name}, and no list of selectors")
+    data = found.value.get("data") or {}
+    if not isinstance(data, dict):
+        raise LookupError(f"ConfigMap {name}: data must be an object")
+    return ProfileFile(text, data, found)
+
+
+def _is_list(text: str) -> bool:
+    at = 0
+    while skipped := _SKIPPED.match(text, at):
+        at = skipped.end()
+    return bool(_LIST.match(text, at))

@@ -1,0 +1,87 @@
+"""``register``: the registration, narrowed to a profile."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..cluster.file import FileSource
+from ..cluster.registration import narrowed
+from ..cluster.source import SourceError
+from ..profiles.parse import ProfileError, parse
+from ..settings import Settings, SettingsError
+from .command import UsageError, read_text
+
+__all__ = ["add_to"]
+
+_DESCRIPTION = """
+Write a MutatingWebhookConfiguration by which kube-apiserver calls the function only for pods that
+one of the profile's selectors matches.
+
+A webhook that did not match a pod at first is not called again (reinvocationPolicy: IfNeeded), so
+labels that later webhooks add to a pod can't make a selector match, unless another one did. Stay
+with the wide registration where other webhooks add the labels that the profile asks for.
+"""
+_REGISTRATION = Path(__file__).parents[2] / "k8s" / "base" / "mutating-webhook-configuration.yaml"
+_UNTRUSTED = (
+    "warning: without a caBundle kube-apiserver trusts no certificate of the function, and calls"
+    " fail; give it with --ca-bundle, as docs/en/tools.md shows"
+)
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to those of the command line."""
+    parser = commands.add_parser(
+        "register",
+        help="print a registration that is narrowed to a profile",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("profile", metavar="FILE", help="a YAML file with the ConfigMap")
+    parser.add_argument(
+        "--registration",
+        metavar="FILE",
+        default=str(_REGISTRATION),
+        help="what to narrow, - for standard input; by default that of a checkout",
+    )
+    parser.add_argument(
+        "--ca-bundle", metavar="BASE64", default="", help="PEM in base64, put into each webhook"
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    try:
+        settings = Settings.read({**os.environ, "ECI_PROFILE_PROVIDER": "cm"})
+        source = FileSource(arguments.profile)
+        profile = parse(source.config_map(settings.namespace, settings.name).data)
+        text = read_text(arguments.registration)
+        registration = narrowed(_registration(text), profile, arguments.ca_bundle)
+    except ProfileError as error:
+        raise UsageError(f"{arguments.profile} is not a valid profile:\n{error}") from None
+    except (SettingsError, SourceError, ValueError) as error:
+        raise UsageError(str(error)) from None
+    yaml.safe_dump(registration, sys.stdout, sort_keys=False, width=100)
+    if not _trusts(registration):
+        sys.stderr.write(f"{_UNTRUSTED}\n")
+    return 0
+
+
+def _registration(text: str) -> dict[str, Any]:
+    for document in yaml.safe_load_all(text):
+        if isinstance(document, dict) and document.get("kind") == "MutatingWebhookConfiguration":
+            return document
+    raise ValueError("there is no MutatingWebhookConfiguration in the registration")
+
+
+def _trusts(registration: dict[str, Any]) -> bool:
+    """Whether the certificate can be verified: that of a URL by the API server's own CAs."""
+    if "cert-manager.io/inject-ca-from" in registration["metadata"].get("annotations", {}):
+        return True
+    called = [webhook["clientConfig"] for webhook in registration["webhooks"]]
+    return all("url" in each or each.get("caBundle") for each in called)

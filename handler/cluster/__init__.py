@@ -1,0 +1,1 @@
+"""Where the profile and the namespaces' labels are read."""

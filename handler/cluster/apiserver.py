@@ -1,0 +1,284 @@
+"""The ``cm`` provider: the API server of the cluster, through the kubernetes client.
+
+It gets one ConfigMap and single namespaces and creates Events; it never lists or watches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import quote
+
+import urllib3.connection
+import yaml
+from kubernetes import client, config
+from pydantic import ConfigDict, Field, StrictStr, TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic.dataclasses import dataclass as validated
+from urllib3.exceptions import HTTPError
+
+from ..shorten import shorten
+from .source import ConfigMap, NotFoundError, SourceError
+
+__all__ = ["ClusterSource"]
+
+_CONNECT_SECONDS = 1.0
+_READ_SECONDS = 1.5
+_MOST_BYTES = 8 * 2**20  # etcd takes objects of about 1.5 MiB
+_LONGEST_MESSAGE = 1024  # the API server's limit for an Event's message
+
+_KUBECONFIG = "~/.kube/config"
+_CONNECTION = re.compile(r"^\S+\(host=[^)]*\): ")  # how urllib3 begins its messages
+
+_FORM = ConfigDict(alias_generator=to_camel)
+_T = TypeVar("_T")
+
+
+@validated(frozen=True, slots=True, config=_FORM)
+class _Metadata:
+    uid: StrictStr = ""
+    resource_version: StrictStr = ""
+    labels: dict[StrictStr, StrictStr] | None = None
+
+
+@validated(frozen=True, slots=True)
+class _ConfigMapForm:
+    kind: Literal["ConfigMap"]
+    metadata: _Metadata
+    data: dict[StrictStr, StrictStr] | None = None
+
+
+@validated(frozen=True, slots=True)
+class _NamespaceForm:
+    kind: Literal["Namespace"]
+    metadata: _Metadata
+
+
+@validated(frozen=True, slots=True)
+class _VersionForm:
+    major: int
+    minor: Annotated[str, Field(pattern=r"^[0-9]+\+?$")]  # managed clusters add a plus
+
+
+_CONFIG_MAP = TypeAdapter(_ConfigMapForm)
+_NAMESPACE = TypeAdapter(_NamespaceForm)
+_VERSION = TypeAdapter(_VersionForm)
+
+
+class _ConflictError(SourceError):
+    """There is an object of this name."""
+
+
+class _Bounded:
+    """Ends the wait for an answer's head: urllib3's own limit starts anew with each byte."""
+
+    def getresponse(self) -> Any:
+        late = threading.Event()
+        timer = threading.Timer(_READ_SECONDS, _give_up, [self.sock, late])  # type: ignore[attr-defined]
+        timer.daemon = True
+        timer.start()
+        try:
+            return super().getresponse()  # type: ignore[misc]
+        except Exception as error:
+            raise TimeoutError if late.is_set() else error from None
+        finally:
+            timer.cancel()
+
+
+class _HTTPConnection(_Bounded, urllib3.connection.HTTPConnection):
+    pass
+
+
+class _HTTPSConnection(_Bounded, urllib3.connection.HTTPSConnection):
+    pass
+
+
+class _HTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+class ClusterSource:
+    """Reads from the API server, with the credentials of KUBECONFIG, the pod, or ~/.kube/config.
+
+    Raises SourceError if there are none. Nothing is connected before the first read.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._api = self._connect()
+
+    def config_map(self, namespace: str, name: str) -> ConfigMap:
+        """Get a ConfigMap."""
+        found = self._read(
+            _CONFIG_MAP, f"/api/v1/namespaces/{_segment(namespace)}/configmaps/{_segment(name)}"
+        )
+        return ConfigMap(found.data or {}, found.metadata.uid, found.metadata.resource_version)
+
+    def namespace_labels(self, name: str) -> Mapping[str, str]:
+        """Get a namespace's labels."""
+        return self._read(_NAMESPACE, f"/api/v1/namespaces/{_segment(name)}").metadata.labels or {}
+
+    def version(self) -> tuple[int, int]:
+        """Get the version of the cluster, such as (1, 30). Raises SourceError."""
+        found = self._read(_VERSION, "/version")
+        return found.major, int(found.minor.rstrip("+"))
+
+    def report(self, namespace: str, name: str, config_map: ConfigMap, message: str) -> None:
+        """Create a Warning Event on the ConfigMap. Its name makes it one for each version."""
+        now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {
+                "name": f"{name[:200]}.invalid.{config_map.resource_version}",
+                "namespace": namespace,
+            },
+            "involvedObject": {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "namespace": namespace,
+                "name": name,
+                "uid": config_map.uid,
+                "resourceVersion": config_map.resource_version,
+            },
+            "type": "Warning",
+            "reason": "InvalidProfile",
+            "message": shorten(message, _LONGEST_MESSAGE),
+            "source": {"component": "eci-profile"},
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        with contextlib.suppress(_ConflictError):  # another replica was first
+            self._call("POST", f"/api/v1/namespaces/{_segment(namespace)}/events", event)
+
+    def _connect(self) -> client.ApiClient:
+        configuration = client.Configuration()
+        chosen = os.environ.get("KUBECONFIG")
+        in_a_pod = "KUBERNETES_SERVICE_HOST" in os.environ
+        try:
+            if chosen or not in_a_pod:
+                config.load_kube_config(chosen or _KUBECONFIG, client_configuration=configuration)
+            else:
+                config.load_incluster_config(configuration)
+        except (config.ConfigException, OSError, ValueError, yaml.YAMLError) as error:
+            if chosen:
+                credentials = f"KUBECONFIG={chosen}"
+            elif in_a_pod:
+                credentials = "the pod's service account"
+            else:
+                credentials = (
+                    f"{_KUBECONFIG} (set KUBECONFIG, run in a pod, or use the provider file)"
+                )
+            reason = " ".join(str(error).split())
+            raise SourceError(f"no access to the API server by {credentials}: {reason}") from None
+        configuration.retries = False  # the cache decides when to ask again
+        configuration.connection_pool_maxsize = self._threads
+        api = client.ApiClient(configuration)
+        pools = api.rest_client.pool_manager
+        pools.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+        return api
+
+    def _read(self, form: TypeAdapter[_T], path: str) -> _T:
+        try:
+            return form.validate_json(self._call("GET", path))
+        except ValidationError:
+            raise SourceError("the API server's answer is not the object asked for") from None
+
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> bytes:
+        used = self._api
+        try:
+            try:
+                return _answer(used, method, path, body)
+            except client.ApiException as error:
+                if error.status != 401:
+                    raise
+            # The token in a pod is replaced from time to time: read it again, and ask again.
+            self._api = self._connect()
+            return _answer(self._api, method, path, body)
+        except client.ApiException as error:
+            raise _source_error(error) from None
+        except (HTTPError, OSError) as error:
+            self._api = self._connect()  # the CA may have been replaced as well
+            reason = shorten(_CONNECTION.sub("", str(error)), 300)
+            host = used.configuration.host
+            raise SourceError(f"the API server {host} can't be reached: {reason}") from None
+
+
+def _answer(api: client.ApiClient, method: str, path: str, body: Mapping[str, Any] | None) -> bytes:
+    """The body of an answer.
+
+    Not by CoreV1Api: its import builds a form for every object of the API and all that is in
+    them, which takes longer than all the rest of a start, and 30 MB.
+    """
+    headers = {"Accept": "application/json", "Content-Type": "application/json"}
+    request = api.param_serialize(
+        method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
+    )
+    times = (_CONNECT_SECONDS, _READ_SECONDS)
+    response = api.call_api(*request, _request_timeout=times).response
+    content = _body(response)
+    if not 200 <= response.status < 300:
+        error = client.ApiException(
+            response.status, response.reason, body=content.decode(errors="replace")
+        )
+        error.headers = response.headers
+        raise error
+    return content
+
+
+def _body(response: Any) -> bytes:
+    """The whole body, within the time that a read may take: not that long for each byte."""
+    end = time.monotonic() + _READ_SECONDS
+    body = bytearray()
+    while chunk := response.read1(2**16):
+        body += chunk
+        if time.monotonic() > end:
+            response.close()
+            raise TimeoutError("the answer takes too long")
+        if len(body) > _MOST_BYTES:
+            response.close()
+            raise OSError("the answer is too long")
+    response.release_conn()
+    return bytes(body)
+
+
+def _give_up(connection: socket.socket, late: threading.Event) -> None:
+    late.set()
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _source_error(error: client.ApiException) -> SourceError:
+    if not error.status:  # TLS
+        return SourceError(f"the API server can't be trusted: {shorten(str(error.reason), 300)}")
+    try:
+        message = json.loads(error.body or "")["message"]
+    except (ValueError, LookupError, TypeError):
+        message = error.reason or ""
+    kind = {404: NotFoundError, 409: _ConflictError}.get(error.status, SourceError)
+    remedy = {
+        401: "; the credentials are wrong or have expired",
+        403: "; grant it to the service account",
+    }.get(error.status, "")
+    retry_after = str((error.headers or {}).get("Retry-After", ""))
+    return kind(
+        f"the API server answers {error.status}: {shorten(str(message), 300)}{remedy}",
+        float(retry_after) if retry_after.isdecimal() else 0.0,
+    )
+
+
+def _segment(name: str) -> str:
+    return quote(name, safe="")

@@ -1,0 +1,109 @@
+"""The profile in force: what the last look at the ConfigMap made of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..decision.matching import Matcher
+from ..profiles.collection import put_off
+from ..profiles.parse import ProfileError, parse
+from ..profiles.problems import Problem
+from ..telemetry.log import listed
+from ..telemetry.metrics import PROFILE_CHANGED, PROFILE_SELECTORS, PROFILE_VALID, PROFILE_VERSION
+from .cache import LoadError
+from .source import ConfigMap, NotFoundError, Source, SourceError
+
+__all__ = ["ProfileLoader", "State"]
+
+_ABSENT = ConfigMap({})
+_SHOWN = 20  # problems or warnings: what is told goes into each log line, Event and answer
+
+_log = logging.getLogger("eci-profile")
+
+
+@dataclass(slots=True)
+class State:
+    """``matcher`` is the last good profile's, or None; ``errors`` those of a newer, bad one."""
+
+    matcher: Matcher | None
+    config_map: ConfigMap
+    errors: str = ""
+    reported: bool = False
+
+
+class ProfileLoader:
+    """Loads the profile. Text that hasn't changed isn't parsed again."""
+
+    def __init__(self, source: Source, namespace: str, name: str) -> None:
+        self._source = source
+        self._namespace = namespace
+        self._name = name
+        self._state: State | None = None
+
+    def load(self, _key: str = "") -> State:
+        """Read the ConfigMap. Call it from one thread at a time.
+
+        Raises LoadError if it can't be read; a ConfigMap that is absent has no selectors.
+        """
+        try:
+            config_map = self._source.config_map(self._namespace, self._name)
+        except NotFoundError:
+            config_map = _ABSENT
+        except SourceError as error:
+            raise LoadError(str(error), retry_after=error.retry_after) from None
+        version = config_map.resource_version
+        PROFILE_VERSION.set(int(version) if version.isdecimal() else 0)
+        if self._state is None or _content(self._state.config_map) != _content(config_map):
+            with put_off():
+                self._state = self._changed(config_map)
+        return self._state
+
+    def report(self, state: State) -> None:
+        """Tell the source that the profile is invalid. Best effort: it may not be allowed."""
+        instead = (
+            "the last good profile stays in force" if state.matcher else "no profile is in force"
+        )
+        message = f"{instead}; this one has errors:\n{state.errors}"
+        try:
+            self._source.report(self._namespace, self._name, state.config_map, message)
+        except SourceError as error:
+            _log.info("no Event could be created for the profile", extra={"reason": str(error)})
+
+    def _changed(self, config_map: ConfigMap) -> State:
+        try:
+            profile = parse(config_map.data)
+        except ProfileError as error:
+            last_good = self._state.matcher if self._state else None
+            PROFILE_VALID.set(0)
+            _log.error(
+                "the profile is invalid, "
+                + ("the last good one stays in force" if last_good else "and there is no other"),
+                extra={"problems": error.lines(_SHOWN)},
+            )
+            return State(last_good, config_map, "\n".join(error.lines(_SHOWN)))
+        PROFILE_VALID.set(1)
+        PROFILE_SELECTORS.set(len(profile.selectors))
+        PROFILE_CHANGED.set(time.time())
+        _log.info(
+            "there is no profile, no pod is changed"
+            if config_map is _ABSENT
+            else "the profile is in force",
+            extra={
+                "selectors": listed([selector.name for selector in profile.selectors]),
+                **({"warnings": _shown(profile.warnings)} if profile.warnings else {}),
+            },
+        )
+        return State(Matcher(profile), config_map)
+
+
+def _shown(warnings: Sequence[Problem]) -> list[str]:
+    more = len(warnings) - _SHOWN
+    return [*map(str, warnings[:_SHOWN]), *([f"and {more} more"] if more > 0 else [])]
+
+
+def _content(config_map: ConfigMap) -> object:
+    """What makes two ConfigMaps differ; other fields of one may be edited meanwhile."""
+    return config_map is _ABSENT, config_map.uid, config_map.data

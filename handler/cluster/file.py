@@ -1,0 +1,124 @@
+"""The ``file`` provider: a YAML file that stands in for a cluster."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..profiles.manifests import read_manifests, read_text
+from ..profiles.problems import not_text
+from .source import ConfigMap, NotFoundError, SourceError
+
+__all__ = ["FileSource"]
+
+_NAME_LABEL = "kubernetes.io/metadata.name"  # the API server gives it to each namespace
+
+
+@dataclass(slots=True)
+class _Objects:
+    any: bool = False
+    config_maps: dict[tuple[str | None, str], ConfigMap] = field(default_factory=dict)
+    namespaces: dict[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+class FileSource:
+    """Objects of a YAML stream, reread when the file changes. Kinds of no use here are passed over.
+
+    A namespace that the file doesn't have is one without labels of its own.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._lock = threading.Lock()
+        self._seen: tuple[int, ...] = ()
+        self._objects = _Objects()
+        self._error: SourceError | None = None  # of the file as it was seen
+
+    def config_map(self, namespace: str, name: str) -> ConfigMap:
+        """Return the file's ConfigMap; one without a namespace stands for any."""
+        config_maps = self._current().config_maps
+        for key in ((namespace, name), (None, name)):
+            if key in config_maps:
+                return config_maps[key]
+        raise NotFoundError(f"{self._path} has no ConfigMap {namespace}/{name}")
+
+    def namespace_labels(self, name: str) -> Mapping[str, str]:
+        """Return a namespace's labels, with the one that the API server gives to each."""
+        return {_NAME_LABEL: name, **self._current().namespaces.get(name, {})}
+
+    def namespaces(self) -> list[str]:
+        """Return the names of the file's namespaces. Raises SourceError."""
+        return list(self._current().namespaces)
+
+    def report(self, namespace: str, name: str, config_map: ConfigMap, message: str) -> None:
+        """Do nothing: a file has no events, and the log has the message."""
+
+    def _current(self) -> _Objects:
+        with self._lock:
+            try:
+                stat = self._path.stat()
+                seen = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+                if seen != self._seen:
+                    self._error = None
+                    self._look()
+                    self._seen = seen
+            except OSError as error:
+                raise SourceError(f"{self._path} can't be read: {error.strerror}") from None
+            except SourceError as error:
+                self._error, self._seen = error, seen
+            if self._error:
+                raise self._error
+            return self._objects
+
+    def _look(self) -> None:
+        try:
+            with self._path.open("rb") as stream:
+                objects = _objects(read_text(stream))
+        except UnicodeDecodeError:
+            raise SourceError(f"{self._path} is not UTF-8 text") from None
+        except ValueError as error:
+            raise SourceError(f"{self._path} is not as it should be: {error}") from None
+        if self._objects.any and not objects.any:
+            # An editor may have emptied it to write it anew.
+            raise SourceError(
+                f"{self._path} has no object any more; to have no profile, leave a ConfigMap"
+                " without selectors, or another object, in it"
+            )
+        self._objects = objects
+
+
+def _objects(text: str) -> _Objects:
+    objects = _Objects()
+    for manifest in read_manifests(text):
+        objects.any = True
+        kind, name, metadata = manifest.kind, manifest.name, manifest.metadata
+        if kind not in ("ConfigMap", "Namespace"):
+            continue
+        if not name:
+            raise ValueError(f"a {kind} has no metadata.name")
+        if kind == "ConfigMap":
+            data = manifest.value.get("data") or {}
+            if not isinstance(data, dict):
+                raise ValueError(f"ConfigMap {name}: data must be an object")
+            namespace = metadata.get("namespace")
+            if not isinstance(namespace, str | None):
+                raise ValueError(f"ConfigMap {name}: metadata.namespace: {not_text(namespace)}")
+            objects.config_maps[namespace, name] = ConfigMap(data)
+        else:
+            objects.namespaces[name] = _labels(name, metadata)
+    return objects
+
+
+def _labels(name: str, metadata: Mapping[str, Any]) -> Mapping[str, str]:
+    labels = metadata.get("labels") or {}
+    if not isinstance(labels, dict):
+        raise ValueError(f"Namespace {name}: metadata.labels must be an object")
+    for key, value in labels.items():
+        if not isinstance(value, str):
+            raise ValueError(
+                f'Namespace {name}: label {key} must be a string; write it in "quotes"'
+            )
+    return labels

@@ -1,0 +1,97 @@
+"""Which selectors of a profile match: an index, so that a pod costs what its labels cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..profiles.model import Profile, Requirement, Selector, unmet
+
+__all__ = ["Matcher"]
+
+Labels = Mapping[str, str]
+Entry = tuple[int, Selector, tuple[Requirement, ...]]
+"""A selector with its rank, and the requirements on one side that the index doesn't answer."""
+
+
+class _Index:
+    """Finds the selectors whose requirements on one side (pod or namespace) labels meet.
+
+    A selector stands under one of its requirements that needs a label: each key and value of an
+    In, or the key of an Exists. The rest, which need none, are looked at each time.
+    """
+
+    def __init__(self) -> None:
+        self._by_pair: dict[tuple[str, str], list[Entry]] = {}
+        self._by_key: dict[str, list[Entry]] = {}
+        self._rest: list[Entry] = []
+
+    def add(self, rank: int, selector: Selector, requirements: tuple[Requirement, ...]) -> None:
+        ins = [requirement for requirement in requirements if requirement.operator == "In"]
+        exists = [requirement for requirement in requirements if requirement.operator == "Exists"]
+        if ins:
+            narrowest = min(ins, key=lambda requirement: len(requirement.values))
+            entry = (rank, selector, _without(requirements, narrowest))
+            for value in narrowest.values:
+                self._by_pair.setdefault((narrowest.key, value), []).append(entry)
+        elif exists:
+            entry = (rank, selector, _without(requirements, exists[0]))
+            self._by_key.setdefault(exists[0].key, []).append(entry)
+        else:
+            self._rest.append((rank, selector, requirements))
+
+    def met(self, labels: Labels) -> list[Entry]:
+        candidates = self._rest.copy()
+        for pair in labels.items():
+            candidates += self._by_pair.get(pair, ())
+            if self._by_key:
+                candidates += self._by_key.get(pair[0], ())
+        return [entry for entry in candidates if not entry[2] or unmet(entry[2], labels) is None]
+
+
+class Matcher:
+    """Answers for one profile which of its selectors match a pod, in the order they count."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self._by_pod = _Index()
+        self._by_namespace = _Index()  # of those that any pod meets
+        for rank, selector in enumerate(profile.selectors):
+            if selector.object:
+                self._by_pod.add(rank, selector, selector.object)
+            else:
+                self._by_namespace.add(rank, selector, selector.namespace or ())
+        self._always = self._by_namespace.met({})
+        self._namespace_alone_counts = any(
+            selector.namespace and not selector.object for selector in profile.selectors
+        )
+
+    def match_by_pod(self, pod_labels: Labels) -> list[Selector] | None:
+        """The selectors that match, or None if that depends on the namespace's labels."""
+        if self._namespace_alone_counts:
+            return None
+        found = self._by_pod.met(pod_labels)
+        for entry in found:
+            if entry[1].namespace:
+                return None
+        return _in_order(found + self._always)
+
+    def match(self, pod_labels: Labels, namespace_labels: Labels) -> list[Selector]:
+        """The selectors that match."""
+        found = [
+            entry
+            for entry in self._by_pod.met(pod_labels)
+            if unmet(entry[1].namespace, namespace_labels) is None
+        ]
+        return _in_order(found + self._by_namespace.met(namespace_labels))
+
+
+def _without(
+    requirements: tuple[Requirement, ...], answered: Requirement
+) -> tuple[Requirement, ...]:
+    return tuple(requirement for requirement in requirements if requirement is not answered)
+
+
+def _in_order(found: list[Entry]) -> list[Selector]:
+    if len(found) > 1:
+        found.sort(key=lambda entry: entry[0])
+    return [entry[1] for entry in found]

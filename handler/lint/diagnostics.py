@@ -1,0 +1,62 @@
+"""Everything to say about a profile as it is written: errors or warnings, with positions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from ..profiles.parse import ProfileError, parse
+from ..profiles.problems import Problem, problem
+from ..profiles.text import Place, Position, locate
+from .lint import lint
+
+__all__ = ["Diagnostic", "examine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """A problem and its position in the text of the key that it is in (``problem.root``)."""
+
+    severity: Literal["error", "warning"]
+    problem: Problem
+    position: Position
+
+
+def examine(
+    data: Mapping[str, object] | None, cluster: tuple[int, int] | None = None
+) -> list[Diagnostic]:
+    """The errors in the data of a ConfigMap, or where it has none the warnings.
+
+    In the order of the text; of errors the first 100. ``cluster`` is as in `lint`.
+    """
+    severity: Literal["error", "warning"]
+    try:
+        severity, problems = "warning", lint(parse(data), cluster)
+    except ProfileError as error:
+        severity, problems = "error", list(error.problems)
+        if more := error.count - len(problems):
+            message = f"there are {more} more errors; correct these first"
+            problems.append(problem(problems[-1].root, None, (), message))
+
+    @cache
+    def place(root: str) -> Place:
+        text = (data or {}).get(root)
+        return locate(text) if isinstance(text, str) else Place((1, 1))
+
+    diagnostics = [
+        Diagnostic(severity, each, each.position or _position(each, place(each.root)))
+        for each in problems
+    ]
+    if severity == "warning":  # errors come in the order of the text already
+        diagnostics.sort(key=lambda each: (each.problem.root, each.position))
+    return diagnostics
+
+
+def _position(problem: Problem, whole: Place) -> Position:
+    """The position of what a problem is about, or of the nearest thing around it."""
+    place, exact = whole.find(problem.location)
+    if problem.at_key and exact:
+        return place.key or place.value
+    return place.value

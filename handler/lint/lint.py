@@ -1,0 +1,206 @@
+"""What a profile allows but hardly means. For those who edit one: too slow for each load."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain, islice
+from pathlib import Path
+
+import yaml
+
+from ..decision.matching import Matcher
+from ..profiles.collection import put_off
+from ..profiles.model import OPT_OUT, Selector, unmet
+from ..profiles.parse import ParsedProfile
+from ..profiles.problems import MAX_PROBLEMS, Problem, problem, show
+from ..profiles.text import Location
+from .implication import Demands
+
+__all__ = ["lint"]
+
+_FAMILY = "k8s.aliyun.com/"
+_ANNOTATIONS = Path(__file__).parent / "eci-annotations.yaml"
+# To compare them takes time with the square of their number, so it ends after so many seconds
+# of this thread. Of 10 000 selectors that ask for different labels it takes a fifth of that.
+_SECONDS = 0.5
+_SINCE = (1, 16)  # the webhooks of earlier clusters have no objectSelector (363068)
+
+
+@put_off()
+def lint(profile: ParsedProfile, cluster: tuple[int, int] | None = None) -> list[Problem]:
+    """The warnings about a valid profile, selector by selector, at most about a hundred.
+
+    ``cluster``: the version of the cluster that it is for, such as (1, 30), if it is known.
+    """
+    every = chain(profile.warnings, _Linter(profile, cluster).warnings())
+    found = list(islice(every, MAX_PROBLEMS))
+    if next(every, None):
+        message = f"there are more than {MAX_PROBLEMS} warnings; these are so many of them"
+        found.append(problem("selectors", None, (), message))
+    return sorted(found, key=lambda each: (each.root, *each.location[:1]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    pod: Demands
+    namespace: Demands
+
+    def imply(self, other: Selector) -> bool:
+        """Whether the other selector matches all that the one with these sides matches."""
+        return self.pod.imply(other.object) and self.namespace.imply(other.namespace)
+
+
+class _Linter:
+    def __init__(self, profile: ParsedProfile, cluster: tuple[int, int] | None) -> None:
+        self._selectors = profile.selectors
+        self._cluster = cluster
+        self._rank = {selector.index: rank for rank, selector in enumerate(profile.selectors)}
+        self._named = [
+            {"name": selector.name} for selector in sorted(profile.selectors, key=lambda s: s.index)
+        ]
+        self._matcher = Matcher(profile)
+        self._end = time.thread_time() + _SECONDS
+        self._spent = False
+        self._by_label: dict[str, list[Selector]] = {}
+        for selector in profile.selectors:
+            for key in {each.key for each in selector.object or ()}:
+                self._by_label.setdefault(key, []).append(selector)
+
+    def warnings(self) -> Iterator[Problem]:
+        for selector in self._selectors:
+            sides = _Sides(Demands(selector.object), Demands(selector.namespace))
+            never = list(self._never(selector, sides))
+            yield from never or self._of_one_that_matches(selector, sides)
+            yield from self._annotations(selector)
+            yield from self._object_selector(selector)
+        if self._spent:
+            message = "too many selectors match the same pods, not all of them were compared"
+            yield problem("selectors", self._named, (), message)
+
+    def _of_one_that_matches(self, selector: Selector, sides: _Sides) -> Iterator[Problem]:
+        if not selector.object and not selector.namespace:
+            yield self._warning(selector, message="matches every pod")
+        if not self._late():
+            earlier = self._earlier_that_match_too(selector, sides)
+            yield from self._placement(selector, earlier)
+            yield from self._effects(selector, earlier)
+            yield from self._labels(selector, sides)
+
+    def _never(self, selector: Selector, sides: _Sides) -> Iterator[Problem]:
+        for field, demands in (
+            ("namespaceSelector", sides.namespace),
+            ("objectSelector", sides.pod),
+        ):
+            if key := demands.contradiction():
+                message = f"can never match: its requirements on {show(key)} contradict each other"
+                yield self._warning(selector, field, message=message)
+        key, value = OPT_OUT
+        if sides.pod.only(key) == frozenset((value,)):
+            message = f"can never match: pods labelled {key}={value} are left alone"
+            yield self._warning(selector, "objectSelector", message=message)
+
+    def _earlier_that_match_too(self, selector: Selector, sides: _Sides) -> list[Selector]:
+        """The earlier selectors that match whenever this one does."""
+        found = self._matcher.match(sides.pod.example(), sides.namespace.example())
+        rank = self._rank[selector.index]
+        return [other for other in found if self._rank[other.index] < rank and sides.imply(other)]
+
+    def _late(self) -> bool:
+        self._spent = self._spent or time.thread_time() > self._end
+        return self._spent
+
+    def _placement(self, selector: Selector, earlier: Sequence[Selector]) -> Iterator[Problem]:
+        if not earlier:
+            return
+        first = earlier[0]
+        why = f"selector {show(first.name)} comes first and matches whenever this one does"
+        if selector.policy != first.policy:
+            message = f"its placement, {selector.policy}, never counts: {why}"
+            yield self._warning(selector, message=message)
+        elif not selector.annotations and not selector.labels:
+            yield self._warning(selector, message=f"is without effect: {why}")
+
+    def _effects(self, selector: Selector, earlier: Sequence[Selector]) -> Iterator[Problem]:
+        for kind, entries in _entries(selector):
+            winners: dict[str, Selector] = {}
+            for each in earlier:
+                if self._late():
+                    return
+                for key in entries.keys() & dict(_entries(each))[kind].keys():
+                    winners.setdefault(key, each)
+            for key in sorted(winners):
+                winner = winners[key]
+                kept = dict(_entries(winner))[kind][key]
+                if kept != entries[key]:
+                    message = (
+                        f"never counts: selector {show(winner.name)} comes first, matches whenever"
+                        f" this one does and sets {show(kept)}"
+                    )
+                    yield self._warning(selector, "effect", kind, key, message=message, at_key=True)
+
+    def _labels(self, selector: Selector, sides: _Sides) -> Iterator[Problem]:
+        for key, value in selector.labels.items():
+            asking = self._by_label.get(key, [])
+            if self._late():
+                return
+            fed = [
+                other.name
+                for other in asking
+                if other is not selector and not sides.imply(other) and _fed(other, key, value)
+            ]
+            if fed:
+                more = f" and {len(fed) - 1} more" if len(fed) > 1 else ""
+                message = (
+                    f"selector {show(fed[0])}{more} asks for it, but sees only the labels that a"
+                    " pod comes with; it would match if the patched pod were sent again"
+                )
+                yield self._warning(selector, "effect", "labels", key, message=message, at_key=True)
+
+    def _annotations(self, selector: Selector) -> Iterator[Problem]:
+        for key in selector.annotations:
+            if key.startswith(_FAMILY) and (message := _of_annotation(key)):
+                location = ("effect", "annotations", key)
+                yield self._warning(selector, *location, message=message, at_key=True)
+
+    def _object_selector(self, selector: Selector) -> Iterator[Problem]:
+        if selector.object is not None and self._cluster and self._cluster < _SINCE:
+            version = ".".join(map(str, self._cluster))
+            message = f"Kubernetes {version} has it only behind a feature gate, 1.16 always"
+            yield self._warning(selector, "objectSelector", message=message, at_key=True)
+
+    def _warning(
+        self, selector: Selector, *location: str, message: str, at_key: bool = False
+    ) -> Problem:
+        whole: Location = (selector.index, *location)
+        return problem("selectors", self._named, whole, message, at_key=at_key)
+
+
+def _entries(selector: Selector) -> tuple[tuple[str, Mapping[str, str]], ...]:
+    return ("annotations", selector.annotations), ("labels", selector.labels)
+
+
+def _fed(selector: Selector, key: str, value: str) -> bool:
+    """Whether a label with this value can make the selector match."""
+    about = [each for each in selector.object or () if each.key == key]
+    return unmet(about, {}) is not None and unmet(about, {key: value}) is None
+
+
+@cache
+def _known() -> tuple[dict[str, None], frozenset[str]]:
+    known = yaml.safe_load(_ANNOTATIONS.read_text("utf-8"))
+    return dict.fromkeys(sorted(known["added"])), frozenset(known["reported"])
+
+
+def _of_annotation(key: str) -> str | None:
+    added, reported = _known()
+    if key in added:
+        return None
+    if key in reported:
+        return "ECI adds this annotation itself, it does nothing here"
+    close = difflib.get_close_matches(key, added, n=1, cutoff=0.85)
+    instead = f", did you mean {close[0]}?" if close else ""
+    return f"ECI documents no such annotation{instead}"

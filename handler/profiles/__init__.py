@@ -1,0 +1,1 @@
+"""What administrators write: the model, its schema, and the readers of text."""

@@ -1,0 +1,89 @@
+"""The syntax of Kubernetes' labels: what a valid key and a valid value is.
+
+The rules are those of k8s.io/apimachinery/pkg/util/validation.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ..shorten import shorten
+
+__all__ = [
+    "MAX_LABEL_VALUE",
+    "check_label_key",
+    "check_label_value",
+    "is_label_key",
+    "is_label_value",
+    "parse_labels",
+]
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?")
+_DNS_LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN = re.compile(rf"{_DNS_LABEL}(?:\.{_DNS_LABEL})*")
+_SHOWN = 60
+_NAME_RULE = "at most 63 letters, digits, '-', '_' or '.', with a letter or a digit at both ends"
+
+
+MAX_LABEL_VALUE = 63
+"""Characters that a label's value may have."""
+
+
+def is_label_key(key: str) -> bool:
+    """Whether it is a qualified name, ``[prefix/]name``."""
+    prefix, slash, name = key.rpartition("/")
+    return (not slash or _is_prefix(prefix)) and _is_name(name)
+
+
+def is_label_value(value: str) -> bool:
+    """Whether a label may have it."""
+    return not value or _is_name(value)
+
+
+def _is_name(name: str) -> bool:
+    return len(name) <= MAX_LABEL_VALUE and bool(_NAME.fullmatch(name))
+
+
+def _is_prefix(prefix: str) -> bool:
+    return len(prefix) <= 253 and bool(_SUBDOMAIN.fullmatch(prefix))
+
+
+def check_label_key(key: str) -> str:
+    """Return the key if it is a qualified name, ``[prefix/]name``; else raise ValueError."""
+    prefix, slash, name = key.rpartition("/")
+    if slash and not _is_prefix(prefix):
+        raise ValueError(
+            "the part before '/' must be a DNS name in lower case, such as example.com"
+        )
+    if not _is_name(name):
+        part = "the part after '/'" if slash else "a key"
+        raise ValueError(f"{part} must be {_NAME_RULE}")
+    return key
+
+
+def check_label_value(value: str) -> str:
+    """Return the value if a label may have it; else raise ValueError."""
+    if not is_label_value(value):
+        raise ValueError(f"a label's value must be empty or {_NAME_RULE}")
+    return value
+
+
+def parse_labels(text: str) -> dict[str, str]:
+    """Read labels that are written ``key=value,key=value``; a line break separates them too.
+
+    Raises ValueError.
+    """
+    labels = {}
+    for found in re.finditer(r"[^,\n]+", text):
+        pair = found.group().strip()
+        if not pair:
+            continue
+        key, separator, value = pair.partition("=")
+        pair = shorten(pair, _SHOWN)
+        try:
+            labels[check_label_key(key)] = check_label_value(value)
+        except ValueError as error:
+            raise ValueError(f"{pair!r}: {error}") from None
+        if not separator:
+            raise ValueError(f"{pair!r}: write key=value")
+    return labels

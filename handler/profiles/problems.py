@@ -1,0 +1,208 @@
+"""Problems of what an administrator wrote: where, which value, and the remedy, a sentence each."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from .text import Location, Position, TextError
+
+__all__ = [
+    "MAX_PROBLEMS",
+    "Problem",
+    "Problems",
+    "in_order",
+    "not_text",
+    "problem",
+    "problems_of",
+    "show",
+    "unreadable",
+]
+
+MAX_PROBLEMS = 100
+"""How many problems are told; more are counted. Nobody reads more, and a wrong text may have
+thousands."""
+
+_SHOWN = 60
+_MAPS = frozenset(("annotations", "labels", "matchLabels", "nodeSelector"))
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong or hardly meant, and its place in what was written.
+
+    ``location`` leads to it in the value of the key ``root``; ``at_key``: it is about the last key
+    on that path, not about its value. ``position`` is known where the text itself can't be read.
+    """
+
+    root: str
+    location: Location
+    path: str
+    message: str
+    at_key: bool = False
+    position: Position | None = None
+
+    def __str__(self) -> str:
+        where = "line {}, column {}: ".format(*self.position) if self.position else ""
+        return f"{self.path}: {where}{self.message}"
+
+
+@dataclass(slots=True)
+class Problems:
+    """The first problems, as many as are told, and the number of all."""
+
+    first: list[Problem] = field(default_factory=list)
+    count: int = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether further ones are only counted."""
+        return len(self.first) >= MAX_PROBLEMS
+
+    def add(self, found: Sequence[Problem], count: int | None = None) -> None:
+        """Add what was found, in its order. ``count``: how many there are, if not all are here."""
+        self.first += found[: MAX_PROBLEMS - len(self.first)]
+        self.count += len(found) if count is None else count
+
+
+def problem(
+    root: str, value: Any, location: Location, message: str, *, at_key: bool = False
+) -> Problem:
+    """A problem at the location in a value, which stands under the key ``root``."""
+    return Problem(root, location, _path(root, value, location), message, at_key)
+
+
+def unreadable(root: str, error: TextError) -> Problem:
+    """The problem of a text that can't be read."""
+    return Problem(root, (), root, error.message, position=error.position)
+
+
+def problems_of(
+    error: ValidationError,
+    root: str,
+    value: Any,
+    at: Location,
+    fields: Callable[[Location], Sequence[str]],
+) -> Iterator[Problem]:
+    """All problems in a validation error.
+
+    It is about what is at a location in the value. ``fields`` tells which fields an object may
+    have.
+    """
+    for details in error.errors(include_url=False):
+        location = (*at, *(part for part in details["loc"] if part != "[key]"))
+        at_key = "[key]" in details["loc"] or details["type"] == "unexpected_keyword_argument"
+        message = _message(details, location, fields)
+        yield problem(root, value, location, message, at_key=at_key)
+
+
+def in_order(problems: Iterable[Problem], value: Any) -> list[Problem]:
+    """The problems in the order in which they stand in the value.
+
+    What is missing counts as at the beginning of what it is missing in.
+    """
+    ranks: dict[int, dict[str, int]] = {}  # of an object's keys, by its identity
+
+    def place(problem: Problem) -> list[int]:
+        at, places = value, []
+        for part in problem.location:
+            if isinstance(at, dict):
+                if id(at) not in ranks:
+                    ranks[id(at)] = {key: rank for rank, key in enumerate(at)}
+                places.append(ranks[id(at)].get(str(part), -1))
+                at = at.get(part)
+            else:
+                places.append(int(part))
+                at = at[int(part)]
+        return places
+
+    return sorted(problems, key=place)
+
+
+def show(value: Any) -> str:
+    """The value as one writes it in JSON, cut where it is long."""
+    match value:
+        case dict():
+            return "an object"
+        case list():
+            return "a list"
+        case Decimal():
+            text = str(value)
+        case _:
+            text = json.dumps(value, ensure_ascii=False)
+            text = text.encode(errors="backslashreplace").decode()  # half a surrogate pair
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def _path(root: str, value: Any, location: Location) -> str:
+    path, parent = root, ""
+    for depth, part in enumerate(location):
+        if isinstance(part, int):
+            path += f"[{part}]"
+            name = value[part].get("name") if depth == 0 and isinstance(value[part], dict) else None
+            if name and isinstance(name, str):
+                path += f" {show(name)}"
+        elif parent in _MAPS or not part.isalnum() or len(part) > _SHOWN:
+            path += f"[{show(part)}]"
+        else:
+            path += f": {part}" if depth == 1 and isinstance(location[0], int) else f".{part}"
+        parent = str(part)
+    return path
+
+
+def _message(
+    details: ErrorDetails, location: Location, fields: Callable[[Location], Sequence[str]]
+) -> str:
+    value = details["input"]
+    match details["type"]:
+        case "string_type":
+            return not_text(value)
+        case "int_type":
+            if isinstance(value, Decimal) and str(value).lstrip("-").isdigit():
+                return f"is too large, got {show(value)}"
+            return f"must be a whole number, got {show(value)}"
+        case "list_type":
+            return f"must be a list, got {show(value)}"
+        case "dict_type" | "dataclass_type":
+            return f"must be an object, got {show(value)}"
+        case "missing":
+            return "is required"
+        case "literal_error":
+            return f"must be {details['ctx']['expected']}, got {show(value)}"
+        case "unexpected_keyword_argument":
+            return _unknown(str(location[-1]), fields(location[:-1]))
+        case "value_error":
+            return f"{details['ctx']['error']}{_got(value)}"
+        case _:
+            return f"{details['msg']}{_got(value)}"
+
+
+def _got(value: Any) -> str:
+    return "" if value is None or isinstance(value, (dict, list)) else f", got {show(value)}"
+
+
+def not_text(value: Any) -> str:
+    """What is wrong with a value that should be a string, and how to write it."""
+    if value is None:
+        return 'must be a string, got null; write "" or leave it out'
+    if isinstance(value, (dict, list)):
+        return f"must be a string, got {show(value)}"
+    return f'must be a string, got {show(value)}; write "{show(value)}"'
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    lowered = {field.lower(): field for field in known}
+    # To compare takes time with the length of both.
+    close = difflib.get_close_matches(name.lower(), lowered, n=1) if len(name) <= _SHOWN else None
+    if close:
+        return f"unknown field, did you mean {lowered[close[0]]}?"
+    if not known:
+        return "unknown field; none is known here"
+    return f"unknown field; known are {', '.join(known)}"

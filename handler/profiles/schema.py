@@ -1,0 +1,338 @@
+"""The form of a profile: which fields an administrator may write, and what they may hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic.alias_generators import to_camel
+from pydantic.dataclasses import dataclass as validated
+
+from .label_selector import (
+    AnnotationKey,
+    LabelKey,
+    LabelSelector,
+    LabelSelectorRequirement,
+    LabelValue,
+    Text,
+)
+from .labels import check_label_key, check_label_value
+from .model import MAX_ANNOTATION_BYTES, POLICIES, Policy
+from .problems import MAX_PROBLEMS, Problem, Problems, in_order, problem, problems_of, show
+from .text import Location
+
+__all__ = [
+    "MAX_LABEL_BYTES",
+    "WrittenEffect",
+    "WrittenSelector",
+    "WrittenToleration",
+    "WrittenVirtualNode",
+    "check_selectors",
+    "check_virtual_node",
+]
+
+# The API server ties these annotations to other fields of a pod, so a pod that got one could be
+# refused (ValidatePodSpecificAnnotations in pkg/apis/core/validation).
+_TIED_ANNOTATION = re.compile(
+    r"kubernetes\.io/config\.mirror|scheduler\.alpha\.kubernetes\.io/tolerations"
+    r"|(?:container\.)?seccomp\.security\.alpha\.kubernetes\.io/.*"
+    r"|container\.apparmor\.security\.beta\.kubernetes\.io/.*"
+)
+MAX_LABEL_BYTES = 64 * 1024
+"""The most bytes of the labels of an effect: the API server has no limit for them alone, but
+stores no pod beyond 1.5 MiB."""
+
+_DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+_WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,9}")
+
+# One call of pydantic lets no other thread go on, and takes about a microsecond a value.
+_MOST_OF_A_SELECTOR = 10_000
+_MOST_OF_A_NODE = 1_000
+_MANY = 1_000  # errors, each of which takes 2 us and 1 KB to tell
+
+_FORM = ConfigDict(extra="forbid", alias_generator=to_camel)
+
+
+def _check_effect_annotation(key: str) -> str:
+    if _TIED_ANNOTATION.fullmatch(key):
+        raise ValueError("this annotation belongs to other fields of a pod, no effect may add it")
+    return key
+
+
+def _check_name(name: str) -> str:
+    if not name.strip():
+        raise ValueError("must not be empty")
+    return name
+
+
+def _whole_number(bits: int) -> AfterValidator:
+    limit = 2 ** (bits - 1)
+
+    def check(number: int) -> int:
+        if not -limit <= number < limit:
+            raise ValueError(f"must be a whole number of {bits} bits, {-limit} to {limit - 1}")
+        return number
+
+    return AfterValidator(check)
+
+
+def _check_policy(policy: Any) -> Any:
+    if not isinstance(policy, dict):
+        raise ValueError('must be an object such as {"fair": {}}')
+    chosen = [name for name, value in policy.items() if value is not None]
+    if len(chosen) != 1 and set(chosen) <= set(POLICIES):
+        raise ValueError(f"must have exactly one of {', '.join(POLICIES)}; it has {len(chosen)}")
+    return policy
+
+
+@validated(frozen=True, slots=True, config=_FORM)
+class Empty:
+    """A policy without parameters."""
+
+
+@validated(frozen=True, slots=True, config=_FORM)
+class Ratios:
+    """Parameters of normalNodePrefer in the CRD version (460223), without effect here."""
+
+    cpu_ratio: Any = None
+    memory_ratio: Any = None
+
+
+@validated(frozen=True, slots=True, config=_FORM)
+class WrittenPolicy:
+    virtual_node_only: Empty | None = None
+    fair: Empty | None = None
+    normal_node_prefer: Ratios | None = None
+    normal_node_only: Empty | None = None
+
+    def name(self) -> Policy:
+        """Which of them it is."""
+        written = (
+            self.virtual_node_only,
+            self.fair,
+            self.normal_node_prefer,
+            self.normal_node_only,
+        )
+        return next(name for name, value in zip(POLICIES, written, strict=True) if value)
+
+
+@validated(frozen=True, slots=True, config=_FORM)
+class WrittenEffect:
+    annotations: (
+        dict[Annotated[AnnotationKey, AfterValidator(_check_effect_annotation)], Text] | None
+    ) = None
+    labels: dict[LabelKey, LabelValue] | None = None
+
+
+@validated(frozen=True, slots=True, config=_FORM)
+class WrittenSelector:
+    name: Annotated[Text, AfterValidator(_check_name)]
+    namespace_selector: LabelSelector | None = None
+    object_selector: LabelSelector | None = None
+    effect: WrittenEffect | None = None
+    policy: Annotated[WrittenPolicy, BeforeValidator(_check_policy)] | None = None
+    priority: Annotated[int, Strict(), _whole_number(32)] | None = None
+
+
+@validated(frozen=True, slots=True, config=_FORM)
+class WrittenToleration:
+    """A toleration as the API server takes it (ValidateTolerations in pkg/apis/core/validation)."""
+
+    operator: Literal["Equal", "Exists"] | None = None
+    key: Text | None = Field(default=None, validate_default=True)
+    value: Text | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    toleration_seconds: Annotated[int, Strict(), _whole_number(64)] | None = None
+
+    @field_validator("key")
+    @classmethod
+    def _key(cls, key: str | None, info: ValidationInfo) -> str | None:
+        if key:
+            return check_label_key(key)
+        if info.data.get("operator", "Exists") != "Exists":
+            raise ValueError('is required, unless the operator is "Exists", which tolerates all')
+        return key
+
+    @field_validator("value")
+    @classmethod
+    def _value(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and info.data.get("operator") == "Exists":
+            raise ValueError("the operator Exists takes no value; leave it out")
+        return value and check_label_value(value)
+
+    @field_validator("toleration_seconds")
+    @classmethod
+    def _seconds(cls, seconds: int | None, info: ValidationInfo) -> int | None:
+        if seconds is not None and info.data.get("effect", "NoExecute") != "NoExecute":
+            raise ValueError("only the effect NoExecute takes seconds; leave them out")
+        return seconds
+
+
+@validated(frozen=True, slots=True, config=_FORM)
+class WrittenVirtualNode:
+    node_selector: dict[LabelKey, LabelValue] | None = None
+    tolerations: list[WrittenToleration] | None = None
+
+
+_FIELDS = {
+    parent: [to_camel(field.name) for field in fields(form)]
+    for parent, form in {
+        "selectors": WrittenSelector,
+        "namespaceSelector": LabelSelector,
+        "objectSelector": LabelSelector,
+        "matchExpressions": LabelSelectorRequirement,
+        "effect": WrittenEffect,
+        "policy": WrittenPolicy,
+        "virtualNodeOnly": Empty,
+        "fair": Empty,
+        "normalNodePrefer": Ratios,
+        "normalNodeOnly": Empty,
+        "virtualNode": WrittenVirtualNode,
+        "tolerations": WrittenToleration,
+    }.items()
+}
+_OF_A_SELECTOR = frozenset(_FIELDS["selectors"])
+_NAMES = frozenset(name for names in _FIELDS.values() for name in names)
+_SELECTOR = TypeAdapter(WrittenSelector)
+_VIRTUAL_NODE = TypeAdapter(WrittenVirtualNode)
+_Form = TypeVar("_Form")
+
+
+def check_selectors(value: Any) -> tuple[list[WrittenSelector], Problems]:
+    """The selectors, and the problems that the value has."""
+    selectors: list[WrittenSelector] = []
+    problems = Problems()
+    if not isinstance(value, list):
+        problems.add([problem("selectors", value, (), f"must be a list, got {show(value)}")])
+        return selectors, problems
+    owners: dict[str, int] = {}
+    for index, item in enumerate(value):  # one by one, so that other threads go on in between
+        at, found = (index,), list(_rules(value, index, owners))
+        if (size := _size(item)) > _MOST_OF_A_SELECTOR:
+            message = f"has {size} values, at most {_MOST_OF_A_SELECTOR}; write several selectors"
+            problems.add([problem("selectors", value, at, message)])
+            continue
+        try:
+            selectors.append(_SELECTOR.validate_python(item))
+        except ValidationError as error:
+            count = len(found) + error.error_count()
+            if not problems.full:
+                found += _told(_SELECTOR, error, item, "selectors", value, at)
+                found = in_order(found, value)
+            problems.add(found, count)
+        else:
+            problems.add(found)
+    return selectors, problems
+
+
+def check_virtual_node(value: Any) -> tuple[WrittenVirtualNode, Problems]:
+    """The virtual node, and the problems that the value has."""
+    problems = Problems()
+    if (size := _size(value)) > _MOST_OF_A_NODE:
+        message = f"has {size} values, at most {_MOST_OF_A_NODE}"
+        problems.add([problem("virtualNode", value, (), message)])
+        return WrittenVirtualNode(), problems
+    try:
+        return _VIRTUAL_NODE.validate_python(value), problems
+    except ValidationError as error:
+        found = _told(_VIRTUAL_NODE, error, value, "virtualNode", value, ())
+        problems.add(in_order(found, value))
+        return WrittenVirtualNode(), problems
+
+
+def _told(
+    form: TypeAdapter[Any], error: ValidationError, item: Any, root: str, value: Any, at: Location
+) -> list[Problem]:
+    """The problems of an item, or of its first entries where all of them are too many to tell."""
+
+    def known(location: Location) -> list[str]:
+        return _FIELDS[next((p for p in reversed(location) if isinstance(p, str)), root)]
+
+    if error.error_count() > _MANY:
+        try:
+            form.validate_python(_first_entries(item))
+        except ValidationError as of_the_first:
+            error = of_the_first
+        else:
+            return [problem(root, value, at, f"has {error.error_count()} problems")]
+    return list(problems_of(error, root, value, at, known))
+
+
+def _first_entries(value: Any) -> Any:
+    """The value with the first of the entries only in what it holds, and all known fields."""
+    if isinstance(value, dict):
+        return {
+            key: _first_entries(item)
+            for number, (key, item) in enumerate(value.items())
+            if number < MAX_PROBLEMS or key in _NAMES
+        }
+    if isinstance(value, list):
+        return list(map(_first_entries, value[:MAX_PROBLEMS]))
+    return value
+
+
+def _size(value: Any) -> int:
+    """How many values there are in a value."""
+    count, waiting = 0, [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, (dict, list)):
+            count += len(each)
+            waiting.extend(each.values() if isinstance(each, dict) else each)
+    return count
+
+
+def _rules(selectors: list[Any], index: int, owners: dict[str, int]) -> Iterator[Problem]:
+    """Problems of a selector's fields taken together, and of its name beside earlier ones."""
+    selector = selectors[index]
+    if not isinstance(selector, dict):
+        return
+
+    def found(*location: str, message: str) -> Problem:
+        return problem("selectors", selectors, (index, *location), message)
+
+    name = selector.get("name")
+    if isinstance(name, str) and owners.setdefault(name, index) != index:
+        yield found(
+            "name", message=f"selectors[{owners[name]}] has this name too; names must be unique"
+        )
+    misspelt = not selector.keys() <= _OF_A_SELECTOR
+    if not misspelt and all(
+        selector.get(field) is None for field in ("namespaceSelector", "objectSelector")
+    ):
+        yield found(message="needs a namespaceSelector, an objectSelector, or both")
+    effect = selector.get("effect")
+    if not isinstance(effect, dict):
+        return
+    for kind, most in (("annotations", MAX_ANNOTATION_BYTES), ("labels", MAX_LABEL_BYTES)):
+        entries = effect.get(kind)
+        if isinstance(entries, dict) and (size := _bytes(entries)) > most:
+            yield found("effect", kind, message=f"{size} bytes; a pod takes at most {most}")
+    annotations = effect.get("annotations")
+    if isinstance(annotations, dict):
+        cost = annotations.get(_DELETION_COST)
+        if isinstance(cost, str) and not _is_int32(cost):
+            message = f'must be a 32-bit whole number such as "-100", got {show(cost)}'
+            yield found("effect", "annotations", _DELETION_COST, message=message)
+
+
+def _bytes(entries: dict[str, Any]) -> int:
+    texts = (text for item in entries.items() for text in item if isinstance(text, str))
+    return sum(len(text.encode("utf-8", "replace")) for text in texts)
+
+
+def _is_int32(text: str) -> bool:
+    return bool(_WHOLE_NUMBER.fullmatch(text)) and -(2**31) <= int(text) < 2**31

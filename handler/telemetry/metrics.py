@@ -1,0 +1,95 @@
+"""What Prometheus is told."""
+
+from __future__ import annotations
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from ..version import VERSION
+
+__all__ = [
+    "CONTENT_TYPE",
+    "LOADS",
+    "PROFILE_CHANGED",
+    "PROFILE_SELECTORS",
+    "PROFILE_VALID",
+    "PROFILE_VERSION",
+    "REVIEWS",
+    "SECONDS",
+    "USES",
+    "exposition",
+]
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+# Not the library's global registry: hosts import this package under different names.
+_REGISTRY = CollectorRegistry()
+ProcessCollector(registry=_REGISTRY)
+
+Info("eci_profile_build", "The version of the function.", registry=_REGISTRY).info(
+    {"version": VERSION}
+)
+REVIEWS = Counter(
+    "eci_profile_reviews",
+    "Requests answered, by outcome.",
+    ["outcome"],
+    registry=_REGISTRY,
+)
+SECONDS = Histogram(
+    "eci_profile_review_duration_seconds",
+    "Time from a request's body to its answer.",
+    registry=_REGISTRY,
+    buckets=(
+        *(0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),
+        *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+    ),
+)
+USES = Counter(
+    "eci_profile_cache_uses",
+    "Look-ups of the profile and of namespaces: fresh (from memory), loaded (waited for), "
+    "stale (the last good one, since it can't be loaded) or failed (none there).",
+    ["cache", "result"],
+    registry=_REGISTRY,
+)
+LOADS = Counter(
+    "eci_profile_loads",
+    "Reads from the API server or the file, by result: ok or failed.",
+    ["cache", "result"],
+    registry=_REGISTRY,
+)
+PROFILE_VALID = Gauge(
+    "eci_profile_profile_valid",
+    "1 if the profile as it stands is in force, 0 if it has errors and the last good one is, "
+    "or none.",
+    registry=_REGISTRY,
+)
+PROFILE_SELECTORS = Gauge(
+    "eci_profile_profile_selectors",
+    "Selectors in force.",
+    registry=_REGISTRY,
+)
+PROFILE_CHANGED = Gauge(
+    "eci_profile_profile_changed_timestamp_seconds",
+    "When the profile in force was first seen, as Unix time.",
+    registry=_REGISTRY,
+)
+PROFILE_VERSION = Gauge(
+    "eci_profile_profile_resource_version",
+    "The resourceVersion of the ConfigMap as it was last read, 0 where there is none.",
+    registry=_REGISTRY,
+)
+
+
+def exposition() -> bytes:
+    """All metrics of this process in Prometheus' text format."""
+    return generate_latest(_REGISTRY)

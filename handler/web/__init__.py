@@ -1,0 +1,1 @@
+"""HTTP: method, path and body in; status, headers and body out."""

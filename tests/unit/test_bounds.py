@@ -1,0 +1,68 @@
+"""Twice the input takes twice the time, whatever it is, and memory in proportion."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from bounds import DIAGNOSTICS, PROFILES, TABLE, TEXT, Row, examining, parsing, reading
+
+FLOOR = 0.004  # seconds: what is faster cannot be told from noise
+GROWTH = 3.0
+
+
+def seconds(run: Callable[[Any], object], given: Any) -> float:
+    """The CPU time of a run: without what measures coverage, which takes a multiple of it."""
+    gc.disable()  # as while a profile is made; here its cost is that of the whole test process
+    tracing = sys.gettrace()
+    sys.settrace(None)
+    try:
+        began = time.thread_time()
+        run(given)
+        return time.thread_time() - began
+    finally:
+        sys.settrace(tracing)
+        gc.enable()
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+def test_twice_the_input_takes_twice_the_time(row: Row) -> None:
+    once, twice = row.make(row.size), row.make(2 * row.size)
+    for _ in range(5):  # what disturbs one run doesn't disturb all
+        second = min(seconds(row.run, twice) for _ in range(1 if row.ceiling else 2))
+        if second <= max(GROWTH * FLOOR, row.ceiling):
+            return
+        first = min(seconds(row.run, once) for _ in range(3))
+        if second <= GROWTH * first:
+            return
+    raise AssertionError(f"{first:.4f} s for {row.size} bytes, {second:.4f} s for twice as many")
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+def test_memory_is_a_multiple_of_the_input(row: Row) -> None:
+    given = row.make(row.size)
+    tracemalloc.start()
+    try:
+        row.run(given)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak <= row.memory * row.size, f"{peak / row.size:.1f} times the input"
+
+
+JUDGED = [
+    row for row in (*TEXT, *PROFILES, *DIAGNOSTICS) if row.run in (reading, parsing, examining)
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", JUDGED, ids=lambda row: row.name)
+def test_a_mebibyte_is_judged_within_two_seconds(row: Row) -> None:
+    text = row.make(2**20 - 2**10)
+    assert 0.8 * 2**20 < len(text) < 1.1 * 2**20
+    assert seconds(examining, text) < 2
