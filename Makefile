@@ -83,7 +83,7 @@ clean: ## remove what the other targets made
 	find handler tests -name __pycache__ -prune -exec rm -rf {} +
 
 # In several processes at once.
-ALL_TESTS := --cov --cov-report=term --durations=15 -n auto --dist loadgroup --no-loadscope-reorder
+ALL_TESTS := --cov --cov-report=term --durations=15 -n auto
 
 LOCK := pip compile --quiet --upgrade --universal --python-version 3.10 --no-annotate \
   --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
