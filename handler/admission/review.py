@@ -200,7 +200,7 @@ def read_config_map_data(body: bytes) -> Mapping[str, Any]:
 
     Raises BadReviewError.
     """
-    return _parse(_CONFIG_MAP_REVIEW, _bounded(body)).request.object.data or {}
+    return _parse_bounded(_CONFIG_MAP_REVIEW, body).request.object.data or {}
 
 
 def _bounded(body: bytes) -> bytes:
@@ -271,6 +271,15 @@ def _passable(warnings: Sequence[str]) -> list[str]:
 def _parse(form: json.Decoder[_T], body: bytes) -> _T:
     try:
         return form.decode(body)
+    except (ValueError, RecursionError) as error:
+        raise _bad(error, body) from None
+
+
+def _parse_bounded(form: json.Decoder[_T], body: bytes) -> _T:
+    try:
+        return form.decode(_bounded(body))
+    except BadReviewError:
+        raise
     except (ValueError, RecursionError) as error:
         raise _bad(error, body) from None
 

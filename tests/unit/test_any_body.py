@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,3 +40,17 @@ def test_a_wrong_value_in_any_field_gets_an_answer(function: Local, review: Any)
 @given(no_reviews)
 def test_any_body_that_is_no_review_is_400(function: Local, body: bytes) -> None:
     assert function.request("POST", "/", body).status == 400
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"metadata": 5}, {"spec": "text"}, {"data": 5}, {"metadata": []}]
+)
+def test_a_large_review_of_the_profile_with_a_wrong_field_is_answered(
+    function: Local, wrong: Any
+) -> None:
+    names: dict[str, Any] = {"name": "eci-profile", "namespace": "kube-system"}
+    resource = {"group": "", "version": "v1", "resource": "configmaps"}
+    review = review_of({}, resource=resource, **names)
+    review["request"]["object"] = {"kind": "ConfigMap", "x": "x" * 20_000, **wrong}
+    reply = function.request("POST", "/validate", json.dumps(review).encode())
+    assert reply.status == 400
