@@ -23,6 +23,8 @@ _MOST_WARNINGS = 10
 _LARGE = 16 * 1024
 _MOST_ENTRIES = 10_000
 """Labels, annotations, tolerations and so on of one review, together: about 2 MB as objects."""
+_MOST_BYTES = 4 * 2**20
+"""Bytes of all that in one review; a request to the API server has 3 MiB at most."""
 _CHUNK = 64 * 1024
 
 _LONGEST_MESSAGE = 300
@@ -211,13 +213,25 @@ def _bounded(body: bytes) -> bytes:
     """
     if len(body) <= _LARGE:
         return body
-    outline = json.encode(_REVIEW_OUTLINE.decode(body))
+    review = _REVIEW_OUTLINE.decode(body)
+    outline = json.encode(review)
+    if len(outline) > _MOST_BYTES and not _has_data(review):
+        raise BadReviewError(
+            f"the names, labels, annotations, tolerations and so on have {len(outline)} bytes,"
+            f" at most {_MOST_BYTES}"
+        )
     if outline.count(b",") > _MOST_ENTRIES and _entries(outline) > _MOST_ENTRIES:
         raise BadReviewError(
             f"the object's labels, annotations, tolerations and so on, or its data, have more than"
             f" {_MOST_ENTRIES} entries"
         )
     return outline
+
+
+def _has_data(review: _ReviewOutline) -> bool:
+    """Whether it is of a ConfigMap, whose texts have a limit of their own."""
+    request = review.request
+    return bool(request and request.object and request.object.data)
 
 
 def _entries(text: bytes) -> int:

@@ -1,0 +1,175 @@
+"""Bodies of the limit: none takes much time or memory, whatever is in it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hosts import container
+from server import ROOT, Server, checked, exchange, review_of
+
+MEBIBYTE = 2**20
+LIMIT = 8 * MEBIBYTE
+GOOD = review_of({"metadata": {"name": "train", "labels": {"gpu": "a"}}, "spec": {}})
+CONFIG_MAPS = {"group": "", "version": "v1", "resource": "configmaps"}
+PROFILE: dict[str, Any] = {"name": "eci-profile", "namespace": "kube-system"}
+
+AFFINITY = "spec.affinity.nodeAffinity"
+REQUIRED = f"{AFFINITY}.requiredDuringSchedulingIgnoredDuringExecution"
+PREFERRED = f"{AFFINITY}.preferredDuringSchedulingIgnoredDuringExecution"
+
+
+def of_limit(head: str, item: str, tail: str) -> bytes:
+    """A body just below the limit; ``item`` is repeated, and {} in it is a number."""
+    items, size, number = [], len(head) + len(tail), 0
+    while size < LIMIT - 64:
+        items.append(item.replace("{}", str(number)))
+        size += len(items[-1].encode()) + 1
+        number += 1
+    return f"{head}{','.join(items)}{tail}".encode()[:LIMIT]
+
+
+def in_pod(path: str, brackets: str, item: str) -> bytes:
+    """A review of a pod, in which one field has as many items as fit."""
+    before, after = json.dumps(review_of({"x": "?"})).split('"x": "?"')
+    keys = path.split(".")
+    head = before + "".join(f'"{key}": {{' for key in keys[:-1]) + f'"{keys[-1]}": {brackets[0]}'
+    return of_limit(head, item, brackets[1] + "}" * (len(keys) - 1) + after)
+
+
+def of_profile(text: str) -> bytes:
+    """A review of the profile, whose selectors repeat the text."""
+    config_map = {"metadata": PROFILE, "data": {"selectors": "?"}}
+    review = json.dumps(review_of(config_map, resource=CONFIG_MAPS, **PROFILE))
+    quoted = json.dumps(text)[1:-1]
+    return review.replace('"?"', f'"{quoted * ((LIMIT - len(review)) // len(quoted))}"').encode()
+
+
+def wide() -> bytes:
+    """One value that Python keeps in four bytes a character."""
+    labels = {"a": "x" * (LIMIT - 2000) + "😀"}
+    return json.dumps(review_of({"metadata": {"labels": labels}}), ensure_ascii=False).encode()
+
+
+def with_data() -> bytes:
+    """A profile of very many keys."""
+    data: dict[str, list[Any]] = {str(number): [] for number in range(500_000)}
+    return json.dumps(review_of({"data": data}, resource=CONFIG_MAPS, **PROFILE)).encode()
+
+
+BODIES = {
+    "labels": lambda: in_pod("metadata.labels", "{}", '"{}":""'),
+    "annotations": lambda: in_pod("metadata.annotations", "{}", '"{}":"a"'),
+    "owners": lambda: in_pod("metadata.ownerReferences", "[]", "{ }"),
+    "nodeSelector": lambda: in_pod("spec.nodeSelector", "{}", '"{}":"a"'),
+    "tolerations": lambda: in_pod("spec.tolerations", "[]", "{ }"),
+    "terms": lambda: in_pod(f"{REQUIRED}.nodeSelectorTerms", "[]", "{ }"),
+    "fields": lambda: in_pod(
+        f"{REQUIRED}.nodeSelectorTerms", "[]", '{"matchFields":[[],[],[],[],[],[],[],[]]}'
+    ),
+    "preferred": lambda: in_pod(PREFERRED, "[]", '{"a":[[],[],[[]]]}'),
+    "containers": lambda: in_pod("spec.containers", "[]", "{ }"),
+    "a field that is not looked at": lambda: in_pod("spec.x", "[]", "[[],{ }]"),
+    "commas in a value": lambda: in_pod(
+        "metadata.annotations", "{}", '"{}":"' + ",{[" * 4000 + '"'
+    ),
+    "escaped quotes in a value": lambda: in_pod(
+        "metadata.labels", "{}", '"{}":"' + '\\"' * 4000 + '"'
+    ),
+    "one wide value": wide,
+    "a uid": lambda: json.dumps(review_of({}, uid="u" * (LIMIT - 1000))).encode(),
+    "a namespace": lambda: json.dumps(review_of({}, namespace="n" * (LIMIT - 1000))).encode(),
+    "a name": lambda: json.dumps(review_of({}, name="n" * (LIMIT - 1000))).encode(),
+    "a kind": lambda: b'{"kind": "' + b"k" * (LIMIT - 20) + b'"}',
+    "a list of lists": lambda: of_limit("[", "[]", "]"),
+    "an end that is missing": lambda: json.dumps(GOOD).encode()[:-1] + b" " * (LIMIT - 2000),
+    "an end that is wrong": lambda: of_limit(
+        '{"kind": "AdmissionReview", "x": [', '{"a":[1]}', "]]"
+    ),
+    "opening brackets": lambda: b"[" * LIMIT,
+    "quotes": lambda: b'"' * LIMIT,
+    "no JSON": lambda: b"\xff" * LIMIT,
+    "profile: quotes": lambda: of_profile('[{"' + '\\"' * 100),
+    "profile: comments": lambda: of_profile("# x\n"),
+    "profile: lists": lambda: of_profile("[],"),
+    "data": with_data,
+}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """The server of a container: one process, which has freed no memory yet."""
+    environment = {
+        "ECI_PROFILE_PROVIDER": "file",
+        "ECI_PROFILE_FILE": str(ROOT / "k8s" / "sample" / "profile.yaml"),
+        "ECI_PROFILE_LOG_LEVEL": "DEBUG",
+        "COVERAGE_PROCESS_CONFIG": "",  # what measures coverage takes memory and time
+    }
+    with container(environment, tmp_path / "server.log") as server:
+        assert "patch" in checked(server.post(GOOD), GOOD)
+        yield server
+        assert "patch" in checked(server.post(GOOD), GOOD)
+
+
+class Process:
+    """The memory of a process in bytes, as Linux counts it."""
+
+    def __init__(self, pid: int) -> None:
+        self._files = Path(f"/proc/{pid}")
+        if not self._files.exists():
+            pytest.skip("only Linux tells the peak of a process' memory")
+
+    def memory(self, field: str) -> int:
+        found = re.search(rf"{field}:\s+(\d+) kB", (self._files / "status").read_text())
+        assert found
+        return int(found[1]) * 1024
+
+    def forget_peak(self) -> None:
+        (self._files / "clear_refs").write_text("5")
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_it_takes_little_time_and_memory(name: str, server: Server) -> None:
+    body = BODIES[name]()
+    assert 3 * MEBIBYTE < len(body) <= LIMIT
+    process = Process(server.process.pid)
+    process.forget_peak()
+    before, probes = process.memory("VmRSS"), [0.0]
+    done = threading.Event()
+
+    def probe() -> None:
+        with contextlib.closing(server.connect()) as connection:
+            while not done.is_set():
+                began = time.monotonic()
+                assert exchange(connection, "GET", "/healthz").status == 200
+                probes.append(time.monotonic() - began)
+
+    with ThreadPoolExecutor(1) as threads:
+        probing = threads.submit(probe)
+        reply = server.request("POST", "/mutate", body)
+        done.set()
+        probing.result()
+    took = process.memory("VmHWM") - before
+    print(f"{took / len(body):.1f} times its size, a probe took {max(probes) * 1000:.0f} ms")
+    assert reply.status in (200, 400)
+    assert len(reply.body) < len(body) + 1000
+    assert took <= 8 * len(body)
+    assert max(probes) <= 0.25
+    assert server.log.seek(0, 2) < MEBIBYTE
+
+
+def test_many_long_names_are_not_kept(server: Server) -> None:
+    process = Process(server.process.pid)
+    before = process.memory("VmRSS")
+    for number in range(40):
+        review = json.dumps(review_of({}, namespace=f"{number}-" + "n" * 4_000_000)).encode()
+        assert server.request("POST", "/mutate", review).status == 400
+    assert process.memory("VmRSS") < before + 32 * MEBIBYTE
