@@ -24,7 +24,12 @@ try: .venv/run.done ## send the sample pod (or POD=file) to it, and show what be
 	@$(BIN)/python tests/support/try.py --port $(PORT) $(or $(POD),$(SAMPLE)/pod.yaml)
 
 test: .venv/test.done .venv-func/test.done ## run all tests (or ARGS="tests/unit"); fails below 95 % branch coverage of handler/
-	$(BIN)/python -m pytest $(or $(ARGS),$(ALL_TESTS))
+ifdef ARGS
+	$(BIN)/python -m pytest $(ARGS)
+else
+	$(BIN)/python -m pytest -n auto -m "not quiet" --durations=15 --cov --cov-report= --cov-fail-under=0
+	$(BIN)/python -m pytest -m quiet --cov --cov-append --cov-report=term
+endif
 
 fuzz: .venv/test.done ## fuzz for SECONDS (600): any body gets an answer, any text a profile or problems
 	$(BIN)/python tests/load/fuzz.py reviews .fuzz/reviews -max_total_time=$(or $(SECONDS),600)
@@ -81,9 +86,6 @@ test-cluster: ## install into the empty cluster of KUBECONFIG, try it with dry r
 clean: ## remove what the other targets made
 	rm -rf .venv .venv-audit .venv-func build *.egg-info bench-results .coverage* .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find handler tests -name __pycache__ -prune -exec rm -rf {} +
-
-# In several processes at once.
-ALL_TESTS := --cov --cov-report=term --durations=15 -n auto
 
 LOCK := pip compile --quiet --upgrade --universal --python-version 3.10 --no-annotate \
   --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'

@@ -21,9 +21,9 @@ settings.load_profile("any machine")
 # Files whose tests share nothing that takes long to make, and take long themselves.
 SPLIT = {
     *("test_bench", "test_cluster", "test_front", "test_fuzz", "test_install"),
-    *("test_processes", "test_profile_changes", "test_soak"),
+    *("test_processes", "test_profile_changes", "test_serve", "test_soak"),
 }
-LONGEST = "test_serve"  # it waits until a connection was idle for long, so it begins first
+LONGEST = "test_idle"  # so it begins first
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]

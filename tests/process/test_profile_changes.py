@@ -171,6 +171,7 @@ def delays(server: Server, seconds: float) -> list[float]:
     return found
 
 
+@pytest.mark.quiet
 def test_no_review_waits_while_ten_thousand_selectors_load(tmp_path: Path) -> None:
     def written(number: int, count: int) -> str:
         effect = {"annotations": {"k8s.aliyun.com/eci-use-specs": "2-4Gi"}}

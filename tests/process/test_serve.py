@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import go
 import pytest
@@ -36,6 +36,7 @@ from server import (
     running,
     wait_until,
 )
+from tls_secret import Secret
 
 FILE = {"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": "k8s/sample/profile.yaml"}
 REVIEW = review_of(
@@ -44,52 +45,6 @@ REVIEW = review_of(
 BODY = json.dumps(REVIEW).encode()
 CLIENTS = 10
 FOLLOW_SECONDS = 2
-
-
-class Secret:
-    """A mounted Secret with a certificate. kubelet writes a new folder and swaps one link to it."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.ca = trustme.CA()
-        self._versions = 0
-        directory.mkdir()
-        self.serial = self.renew()
-        for name in ("tls.crt", "tls.key"):
-            (directory / name).symlink_to(f"..data/{name}")
-
-    def renew(self, *, matching: bool = True) -> int:
-        """Have another certificate, and return its serial number."""
-        certificate = self.ca.issue_cert("localhost", "127.0.0.1")
-        key = certificate if matching else self.ca.issue_cert("localhost")
-        chain = b"".join(pem.bytes() for pem in certificate.cert_chain_pems)
-        self.put(chain, key.private_key_pem.bytes())
-        return x509.load_pem_x509_certificate(chain).serial_number
-
-    def put(self, chain: bytes, key: bytes) -> None:
-        """Have this certificate and key."""
-        self._versions += 1
-        data = self.directory / f"..version-{self._versions}"
-        data.mkdir()
-        (data / "tls.crt").write_bytes(chain)
-        (data / "tls.key").write_bytes(key)
-        link = self.directory / "..data_tmp"
-        link.symlink_to(data.name)
-        link.replace(self.directory / "..data")
-
-    def write_client_ca(self, ca: trustme.CA) -> Path:
-        """Have clients show a certificate of this CA."""
-        file = self.directory / "client-ca.crt"
-        ca.cert_pem.write_to_path(str(file))
-        return file
-
-    def client(self, certificate: trustme.LeafCert | None = None) -> ssl.SSLContext:
-        """What a client uses that trusts the certificate's issuer."""
-        context = ssl.create_default_context()
-        self.ca.configure_trust(context)
-        if certificate:
-            certificate.configure_cert(context)
-        return context
 
 
 @pytest.fixture
@@ -148,27 +103,6 @@ def load(
         done.set()
         for thread in threads:
             thread.join()
-
-
-class _Idle(NamedTuple):
-    connections: Sequence[http.client.HTTPConnection]
-    since: float
-
-
-@pytest.fixture(scope="module", autouse=True)
-def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Idle]:
-    """Connections that are idle while the other tests run: the last one looks at them."""
-    directory = tmp_path_factory.mktemp("idle")
-    with (
-        serving(Secret(directory / "secret"), directory / "tls.log") as server,
-        container(FILE, directory / "plain.log") as plain,
-        contextlib.closing(server.connect()) as one,
-        contextlib.closing(plain.connect()) as other,
-    ):
-        for connection in (one, other):
-            assert send(connection).status == 200
-            connection.auto_open = 0
-        yield _Idle((one, other), time.monotonic())
 
 
 def test_it_serves_tls_with_names_and_without(secret: Secret, log: Path) -> None:
@@ -814,11 +748,3 @@ def test_the_default_ports_are_8080_and_with_tls_8443(secret: Secret) -> None:
                 stack.enter_context(socket.create_server(("", port)))
             sentence = failed_start(PORT="", **settings)
             assert sentence == f"eci-profile: PORT {port} can't be had: Address already in use"
-
-
-@pytest.mark.slow
-def test_a_connection_may_be_idle_for_two_minutes(idle: _Idle) -> None:
-    """Go's clients, as kube-apiserver, send the next request on one that was idle up to 90."""
-    time.sleep(max(0.0, idle.since + 125 - time.monotonic()))
-    for connection in idle.connections:
-        assert send(connection).status == 200

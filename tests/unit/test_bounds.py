@@ -60,6 +60,7 @@ JUDGED = [
 ]
 
 
+@pytest.mark.quiet
 @pytest.mark.slow
 @pytest.mark.parametrize("row", JUDGED, ids=lambda row: row.name)
 def test_a_mebibyte_is_judged_within_two_seconds(row: Row) -> None:

@@ -1,0 +1,35 @@
+"""How long a connection may be idle: in a file of its own, since other tests run meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from pathlib import Path
+
+import pytest
+from hosts import container
+from server import exchange, review_of
+from tls_secret import Secret
+
+FILE = {"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": "k8s/sample/profile.yaml"}
+BODY = json.dumps(review_of({"metadata": {"name": "web"}})).encode()
+
+
+@pytest.mark.slow
+def test_a_connection_may_be_idle_for_two_minutes(tmp_path: Path) -> None:
+    """Go's clients, as kube-apiserver, send the next request on one that was idle up to 90."""
+    secret = Secret(tmp_path / "secret")
+    tls = {**FILE, "ECI_PROFILE_TLS_DIR": str(secret.directory)}
+    with (
+        container(tls, tmp_path / "tls.log", secret.client()) as server,
+        container(FILE, tmp_path / "plain.log") as plain,
+        contextlib.closing(server.connect()) as one,
+        contextlib.closing(plain.connect()) as other,
+    ):
+        for connection in (one, other):
+            assert exchange(connection, "POST", "/mutate", BODY).status == 200
+            connection.auto_open = 0
+        time.sleep(125)
+        for connection in (one, other):
+            assert exchange(connection, "POST", "/mutate", BODY).status == 200
