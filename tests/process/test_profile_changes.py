@@ -236,6 +236,7 @@ def test_while_it_is_edited_each_answer_belongs_to_one_version(
     assert len(set(seen)) > 10
 
 
+@pytest.mark.no_cover  # it takes twice the time
 def test_five_thousand_namespaces_in_any_order_are_told_apart(
     api: APIServer, function: Local
 ) -> None:

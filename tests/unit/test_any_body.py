@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from local import Local, local
 from server import ROOT, checked, review_of
 
+pytestmark = pytest.mark.no_cover  # examples take twice the time; the cases cover the code
+
 GOOD = review_of({"metadata": {"name": "train", "labels": {"gpu": "a"}}, "spec": {}})
 SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 

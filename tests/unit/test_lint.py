@@ -6,6 +6,7 @@ import json
 import time
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,8 @@ from handler.lint.implication import Demands
 from handler.lint.lint import lint
 from handler.profiles.model import Requirement, unmet
 from handler.profiles.parse import parse
+
+pytestmark = pytest.mark.no_cover  # examples take twice the time; the cases cover the code
 
 KEYS = ["a", "b"]
 VALUES = ["", "x", "y"]

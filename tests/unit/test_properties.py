@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import jsonpatch
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from server import patch_of, review_of
@@ -17,6 +18,8 @@ from handler.decision.decide import decide_pod, left_alone
 from handler.decision.matching import Matcher
 from handler.profiles.model import Profile, Requirement, Selector
 from handler.profiles.parse import parse
+
+pytestmark = pytest.mark.no_cover  # examples take twice the time; the cases cover the code
 
 KEYS = ["app", "eci", "k8s.aliyun.com/x", "example.com/a"]
 VALUES = ["", "true", "web", "gpu"]
