@@ -136,6 +136,7 @@ class Process:
         (self._files / "clear_refs").write_text("5")
 
 
+@pytest.mark.quiet
 @pytest.mark.parametrize("name", BODIES)
 def test_it_takes_little_time_and_memory(name: str, server: Server) -> None:
     body = BODIES[name]()
