@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -102,7 +102,8 @@ class Cache(Generic[T]):
         self._name = name
         self._load = load
         self._ttl = ttl
-        self._entries: MutableMapping[str, _Entry[T]] = TTLCache(size, keep, timer=_now)
+        self._keep = keep
+        self._entries: LRUCache[str, _Entry[T]] = LRUCache(size)
         self._failures: LRUCache[str, _Failure] = LRUCache(size)
         self._loads: dict[str, asyncio.Task[T]] = {}
         self._health = health
@@ -125,9 +126,13 @@ class Cache(Generic[T]):
         entry = self._entries.get(key)
         if entry is not None:
             entry.used = True
-            if now - entry.loaded < self._ttl:
+            age = now - entry.loaded
+            if age < self._ttl:
                 self._fresh.inc()
                 return entry.value
+            if age >= self._keep:
+                del self._entries[key]
+                entry = None
         failure = self._failures.get(key)
         if failure and now < failure.retry:
             error = failure.error
