@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from ..profiles.parse import parse
 __all__ = ["Page"]
 
 _MOST_BYTES = 1536 * 1024  # as large as an object of Kubernetes may be
+_MOST_PODS = 100  # each is explained by all selectors, of which there may be thousands
 _FILE = Path(__file__).parent / "page.html"
 
 
@@ -100,10 +102,14 @@ def _answer(question: _Question) -> Mapping[str, Any]:
     except ValueError as error:
         answer["labelsError"] = str(error)
     try:
-        pods = list(read_pods(question.pod))
+        pods = list(islice(read_pods(question.pod), _MOST_PODS + 1))
     except PodError as error:
         line, column = error.position
         answer["podError"] = {"message": str(error), "line": line, "column": column}
+    if len(pods) > _MOST_PODS:
+        message = f"there are more than {_MOST_PODS} pods; try fewer at a time"
+        answer["podError"] = {"message": message, "line": 1, "column": 1}
+        return answer
     if invalid or "labelsError" in answer:
         return answer
     for pod in pods:
