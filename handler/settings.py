@@ -87,6 +87,25 @@ class Settings:
             "`8388608` (8 MiB)",
         ),
     ] = 8 * 2**20
+    binding: Annotated[
+        bool,
+        Setting(
+            "Whether effects at binding are switched on; it needs the component"
+            " `effects-at-binding`",
+            "`1` (answer reviews of `pods/binding`) or `0`",
+            "`0`",
+        ),
+    ] = False
+    node_ttl: Annotated[
+        float,
+        Field(ge=0, le=86400, allow_inf_nan=False),
+        Setting(
+            "How many seconds the labels of a node are used without reading them again,"
+            " for effects at binding",
+            "a number of seconds from 0 to 86400, such as `300`",
+            "`300`",
+        ),
+    ] = 300.0
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"],
         BeforeValidator(_upper),

@@ -11,7 +11,7 @@ from .admission.executor import BoundedExecutor
 from .cluster.cache import LoadError
 from .cluster.file import FileSource
 from .cluster.source import Source, SourceError
-from .cluster.store import NAMESPACE_THREADS, Store
+from .cluster.store import THREADS, Store
 from .settings import Settings, SettingsError
 from .telemetry import log
 from .version import VERSION
@@ -44,11 +44,11 @@ def build(settings: Settings) -> Function:
     """
     source, facts = _source(settings)
     _log.info("starting", extra={"version": VERSION, **facts})
-    store = Store(source, settings.namespace, settings.name, settings.ttl)
+    store = Store(source, settings.namespace, settings.name, settings.ttl, settings.node_ttl)
     if settings.provider == "file":  # a cluster is not asked before the host may have forked
         store.preload()
     executor = BoundedExecutor("judging", _MOST_JUDGED)
-    admission = Admission(store, executor)
+    admission = Admission(store, executor, bindings=settings.binding)
     if not settings.page:
         return Function(admission, store, settings.max_body)
     from .web.page import Page  # as below: only for those who want it
@@ -64,4 +64,4 @@ def _source(settings: Settings) -> tuple[Source, Mapping[str, str]]:
     # Imported here: it takes longer than all the rest, and the other provider does without.
     from .cluster.apiserver import ClusterSource
 
-    return ClusterSource(NAMESPACE_THREADS + 1), {"provider": settings.provider}
+    return ClusterSource(THREADS), {"provider": settings.provider}

@@ -1,11 +1,13 @@
 #!/bin/sh
 # Installs eci-profile into kubectl's current cluster, shows what it would install, or removes it.
 # Each can be run again. docs/en/install.md explains the variables.
-#   HOST=... CERTS=... IMAGE=... [URL=...] [COMPONENTS="..."] install.sh install|render|uninstall
+#   HOST=... CERTS=... IMAGE=... [URL=...] [COMPONENTS="..."] [PROFILE_NAME=...]
+#     [PROFILE_NAMESPACE=...] install.sh install|render|uninstall
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 HOST=${HOST:-deployment} CERTS=${CERTS:-self-signed} IMAGE=${IMAGE:-} URL=${URL:-}
 COMPONENTS=${COMPONENTS:-} CA_BUNDLE=${CA_BUNDLE:-}
+PROFILE_NAME=${PROFILE_NAME:-eci-profile} PROFILE_NAMESPACE=${PROFILE_NAMESPACE:-kube-system}
 URL=${URL%/}
 profile='app.kubernetes.io/component=profile'
 registration='app.kubernetes.io/component=registration'
@@ -16,7 +18,25 @@ fail() {
   exit 1
 }
 
+# is_name LENGTH PATTERN TEXT: whether it is one line of the pattern, and not longer.
+is_name() {
+  [ "${#3}" -le "$1" ] && [ "$(printf '%s\n' "$3" | wc -l)" -eq 1 ] &&
+    printf '%s\n' "$3" | LC_ALL=C grep -Eqx "$2"
+}
+
+check_profile() {
+  label='[a-z0-9]([-a-z0-9]*[a-z0-9])?'
+  is_name 253 "$label(\\.$label)*" "$PROFILE_NAME" ||
+    fail "PROFILE_NAME must be the name of a ConfigMap (at most 253 of a-z, 0-9, - and .), not '$PROFILE_NAME'"
+  is_name 63 "$label" "$PROFILE_NAMESPACE" ||
+    fail "PROFILE_NAMESPACE must be the name of a namespace (at most 63 of a-z, 0-9 and -), not '$PROFILE_NAMESPACE'"
+  # Without this, `uninstall` would remove the profile with its namespace.
+  [ "$PROFILE_NAMESPACE" != eci-profile ] ||
+    fail "PROFILE_NAMESPACE can't be eci-profile, which uninstall deletes; choose another namespace"
+}
+
 check() {
+  check_profile
   case $HOST in
   deployment | knative | openfaas) [ -n "$IMAGE" ] || fail "IMAGE must name the image that you have built and pushed" ;;
   external) [ -n "$URL" ] || fail "HOST=external needs URL=https://... of the function" ;;
@@ -40,26 +60,91 @@ check() {
   done
 }
 
+chosen() {
+  for each in $COMPONENTS; do [ "$each" != "$1" ] || return 0; done
+  return 1
+}
+
+renamed() { [ "$PROFILE_NAMESPACE/$PROFILE_NAME" != kube-system/eci-profile ]; }
+
+# What the function has to be told, apart from what its host's folder says.
+settings() {
+  ! renamed ||
+    echo "ECI_PROFILE_NAMESPACE=$PROFILE_NAMESPACE ECI_PROFILE_NAME=$PROFILE_NAME"
+  ! chosen effects-at-binding || echo "ECI_PROFILE_BINDING=1"
+}
+
+# A component that puts another name and namespace of the profile wherever they are written.
+name_profile() {
+  mkdir "$work/profile"
+  cat >"$work/profile/kustomization.yaml" <<END
+apiVersion: kustomize.config.k8s.io/v1alpha1
+kind: Component
+patches:
+- target: {kind: ConfigMap, name: eci-profile, namespace: kube-system}
+  patch: |
+    - {op: replace, path: /metadata/name, value: "$PROFILE_NAME"}
+    - {op: replace, path: /metadata/namespace, value: "$PROFILE_NAMESPACE"}
+- target: {kind: Role|RoleBinding, name: eci-profile}
+  patch: |
+    - {op: replace, path: /metadata/namespace, value: "$PROFILE_NAMESPACE"}
+- target: {kind: Role, name: eci-profile}
+  patch: |
+    - {op: replace, path: /rules/0/resourceNames, value: ["$PROFILE_NAME"]}
+- target: {kind: ValidatingWebhookConfiguration}
+  patch: |
+    - op: replace
+      path: /webhooks/0/namespaceSelector/matchLabels/kubernetes.io~1metadata.name
+      value: "$PROFILE_NAMESPACE"
+    - op: replace
+      path: /webhooks/0/matchConditions/0/expression
+      value: has(request.name) && request.name == "$PROFILE_NAME"
+- target: {kind: Deployment, name: eci-profile}
+  patch: &env |
+    - op: add
+      path: /spec/template/spec/containers/0/env/-
+      value: {name: ECI_PROFILE_NAMESPACE, value: "$PROFILE_NAMESPACE"}
+    - op: add
+      path: /spec/template/spec/containers/0/env/-
+      value: {name: ECI_PROFILE_NAME, value: "$PROFILE_NAME"}
+- target: {group: serving.knative.dev, kind: Service}
+  patch: *env
+- target: {kind: Function}
+  patch: |
+    - {op: add, path: /spec/environment/ECI_PROFILE_NAMESPACE, value: "$PROFILE_NAMESPACE"}
+    - {op: add, path: /spec/environment/ECI_PROFILE_NAME, value: "$PROFILE_NAME"}
+END
+}
+
 # With URL, whoever serves it provides the certificate.
 own_certificate() { [ -z "$URL" ]; }
 
 render() {
   root=$HOST
+  ! renamed || name_profile
   own_certificate || [ "$HOST" = external ] || root=$HOST/function
   {
     echo "resources: [../$root]"
     echo "components:"
+    # First, because those for older clusters remove some of what it changes.
+    ! renamed || echo "- profile"
     for component in $COMPONENTS; do echo "- ../components/$component"; done
     if own_certificate; then
       [ "$CERTS" != cert-manager ] || echo "- ../certs/cert-manager"
     elif [ "$HOST" != external ]; then
       echo "- ../components/url"
     fi
+    if ! own_certificate && chosen effects-at-binding; then echo "- ../components/url-at-binding"; fi
     if own_certificate && [ -n "$CA_BUNDLE" ]; then
       echo "patches:"
       echo "- target: {group: admissionregistration.k8s.io}"
       echo "  patch: |"
       echo "    - {op: add, path: /webhooks/0/clientConfig/caBundle, value: $CA_BUNDLE}"
+      if chosen effects-at-binding; then
+        echo "- target: {kind: MutatingWebhookConfiguration}"
+        echo "  patch: |"
+        echo "    - {op: add, path: /webhooks/1/clientConfig/caBundle, value: $CA_BUNDLE}"
+      fi
     fi
   } >"$work/kustomization.yaml"
   kubectl kustomize "$work" >"$work/built.yaml"
@@ -69,10 +154,18 @@ render() {
 
 install() {
   say "HOST=$HOST CERTS=$CERTS IMAGE=$IMAGE URL=$URL COMPONENTS=$COMPONENTS"
+  say "PROFILE_NAME=$PROFILE_NAME PROFILE_NAMESPACE=$PROFILE_NAMESPACE"
   say "into $(kubectl config current-context)"
+  # Before anything is written.
+  [ -n "$(kubectl get namespace "$PROFILE_NAMESPACE" --ignore-not-found -o name)" ] ||
+    fail "PROFILE_NAMESPACE: there is no namespace $PROFILE_NAMESPACE; create it first"
+  ! chosen effects-at-binding ||
+    say "effects at binding: Kubernetes before 1.35 adds their annotations, but not their labels"
   kubectl apply -f "$here/base/namespace.yaml"
-  # The registration excludes by this label, which Kubernetes sets since 1.21.
-  kubectl label --overwrite namespace kube-system kubernetes.io/metadata.name=kube-system
+  # The registration selects by this label, which Kubernetes sets since 1.21.
+  for namespace in $(printf '%s\n' kube-system "$PROFILE_NAMESPACE" | sort -u); do
+    kubectl label --overwrite namespace "$namespace" "kubernetes.io/metadata.name=$namespace"
+  done
   if own_certificate && [ "$CERTS" = self-signed ]; then
     if kubectl -n eci-profile get secret eci-profile-tls -o name >/dev/null 2>&1; then
       say "the certificate stays as it is; make renew-certificate makes another"
@@ -83,8 +176,8 @@ install() {
     CA_BUNDLE=$(kubectl -n eci-profile get secret eci-profile-tls -o 'jsonpath={.data.ca\.crt}')
   fi
   render >"$work/manifests.yaml"
-  if kubectl -n kube-system get configmap eci-profile -o name >/dev/null 2>&1; then
-    say "the profile, ConfigMap kube-system/eci-profile, stays as it is"
+  if kubectl -n "$PROFILE_NAMESPACE" get configmap "$PROFILE_NAME" -o name >/dev/null 2>&1; then
+    say "the profile, ConfigMap $PROFILE_NAMESPACE/$PROFILE_NAME, stays as it is"
   else
     say "creating the default profile"
     kubectl apply -l "$profile" -f "$work/manifests.yaml"
@@ -92,7 +185,12 @@ install() {
   apart='profile, registration'
   if [ "$HOST" = openfaas ] && ! kubectl get crd functions.openfaas.com -o name >/dev/null 2>&1; then
     apart="$apart, function"
-    say "OpenFaaS has no operator here: now run  IMAGE=$IMAGE faas-cli deploy -f k8s/openfaas/stack.yaml"
+    command="IMAGE=$IMAGE faas-cli deploy -f k8s/openfaas/stack.yaml"
+    for setting in $(settings); do command="$command --env $setting"; done
+    say "OpenFaaS has no operator here: now run  $command"
+  fi
+  if [ "$HOST" = external ] && [ -n "$(settings)" ]; then
+    say "set this where the function runs: $(settings | tr '\n' ' ')"
   fi
   say "applying $HOST"
   kubectl apply -l "app.kubernetes.io/component notin ($apart)" -f "$work/manifests.yaml"
@@ -107,7 +205,7 @@ install() {
   # Last, so that no pod waits for a function that isn't there yet.
   say "registering it with kube-apiserver"
   kubectl apply -l "$registration" -f "$work/manifests.yaml"
-  say "done; edit the profile with: kubectl -n kube-system edit configmap eci-profile"
+  say "done; edit the profile with: kubectl -n $PROFILE_NAMESPACE edit configmap $PROFILE_NAME"
 }
 
 uninstall() {
@@ -120,10 +218,10 @@ uninstall() {
     kubectl -n openfaas-fn delete --ignore-not-found functions.openfaas.com/eci-profile
   fi
   kubectl -n openfaas-fn delete --ignore-not-found serviceaccount eci-profile
-  kubectl -n kube-system delete --ignore-not-found role,rolebinding eci-profile
+  kubectl -n "$PROFILE_NAMESPACE" delete --ignore-not-found role,rolebinding eci-profile
   kubectl delete --ignore-not-found clusterrole,clusterrolebinding eci-profile
   kubectl delete --ignore-not-found namespace eci-profile
-  say "the profile stays; remove it with: kubectl -n kube-system delete configmap eci-profile"
+  say "the profile stays; remove it with: kubectl -n $PROFILE_NAMESPACE delete configmap $PROFILE_NAME"
 }
 
 # kustomize accepts relative paths to folders only, so it gets a copy of them.
@@ -137,6 +235,6 @@ mkdir "$work"
 case ${1:-} in
 install) check && install ;;
 render) check && render ;;
-uninstall) uninstall ;;
+uninstall) check_profile && uninstall ;;
 *) fail "say install, render or uninstall" ;;
 esac

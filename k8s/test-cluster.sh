@@ -3,13 +3,14 @@
 # the result, and removes everything. Takes the variables of install.sh, and PATIENCE, in seconds.
 set -eu
 patience=${PATIENCE:-20}
+name=${PROFILE_NAME:-eci-profile} namespace=${PROFILE_NAMESPACE:-kube-system}
 here=$(cd "$(dirname "$0")" && pwd)
 if [ -z "${KUBECONFIG:-}" ]; then
   echo "skipped: KUBECONFIG is not set, so there is no cluster to test in"
   exit 0
 fi
 for taken in 'namespace eci-profile' 'namespace eci-profile-test' \
-  'mutatingwebhookconfiguration eci-profile' '-n kube-system configmap eci-profile'; do
+  'mutatingwebhookconfiguration eci-profile' "-n $namespace configmap $name"; do
   # shellcheck disable=SC2086
   if [ -n "$(kubectl get $taken --ignore-not-found -o name)" ]; then
     echo "test-cluster.sh: $taken is there already; test in another cluster" >&2
@@ -21,7 +22,7 @@ done
 clean_up() {
   status=$?
   "$here/install.sh" uninstall
-  kubectl -n kube-system delete --ignore-not-found configmap eci-profile
+  kubectl -n "$namespace" delete --ignore-not-found configmap "$name"
   kubectl delete --ignore-not-found namespace eci-profile-test
   exit "$status"
 }
@@ -69,7 +70,7 @@ kubectl label namespace eci-profile-test alibabacloud.com/eci=true
 expect 'a pod in a namespace with the label goes to the virtual node' true other
 expect 'a pod that opts out stays' '' false
 
-if kubectl -n kube-system patch configmap eci-profile --dry-run=server \
+if kubectl -n "$namespace" patch configmap "$name" --dry-run=server \
   -p '{"data":{"selectors":"[{"}}' >/dev/null 2>&1; then
   echo "FAILED: an invalid profile was not refused"
   failures=$((failures + 1))

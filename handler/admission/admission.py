@@ -6,10 +6,11 @@ from msgspec import Struct
 
 from ..cluster.store import Store
 from ..telemetry.records import Outcome
+from .bindings import judge_binding
 from .edits import judge_edit
 from .executor import BoundedExecutor
 from .pods import judge_pod
-from .review import Review, read, read_config_map_data, write
+from .review import Review, read, read_binding, read_config_map_data, write
 from .verdict import Verdict, facts_of
 
 __all__ = ["Admission", "Reviewed"]
@@ -25,12 +26,14 @@ class Reviewed(Struct, frozen=True):
 class Admission:
     """Answers reviews. One for a process, used on one event loop.
 
-    ``executor`` judges edits of the profile.
+    ``executor`` judges edits of the profile. ``bindings``: whether effects at binding are switched
+    on.
     """
 
-    def __init__(self, store: Store, executor: BoundedExecutor) -> None:
+    def __init__(self, store: Store, executor: BoundedExecutor, *, bindings: bool = False) -> None:
         self._store = store
         self._executor = executor
+        self._bindings = bindings
 
     async def review(self, body: bytes) -> Reviewed:
         """Answer an AdmissionReview.
@@ -46,10 +49,13 @@ class Admission:
         request = review.request
         if review.pod is not None:
             return await judge_pod(self._store, request, review.pod)
+        if self._bindings and request.concerns("pods", "CREATE", sub_resource="binding"):
+            return await judge_binding(self._store, request, read_binding(review, body))
         profile = self._store.namespace, self._store.name
         if (
             request.concerns("configmaps", "CREATE", "UPDATE")
             and (request.namespace, request.name) == profile
         ):
-            return await judge_edit(self._executor, request, read_config_map_data(body))
+            data = read_config_map_data(body)
+            return await judge_edit(self._executor, request, data, bindings=self._bindings)
         return Verdict(Outcome.IGNORED, facts_of(request))

@@ -8,10 +8,19 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, ValidationError, field, json
 
-from ..decision.pod import Pod
+from ..decision.pod import Metadata, Pod
 from ..shorten import shorten
 
-__all__ = ["BadReviewError", "Response", "Review", "read", "read_config_map_data"]
+__all__ = [
+    "BadReviewError",
+    "BindingObject",
+    "Response",
+    "Review",
+    "read",
+    "read_binding",
+    "read_config_map_data",
+    "write",
+]
 
 # kube-apiserver cuts a warning after 256 characters and drops what exceeds 4096 in all, which
 # may come from several webhooks (apiserver/pkg/endpoints/filters/warning.go).
@@ -26,10 +35,14 @@ _MOST_ENTRIES = 10_000
 _MOST_BYTES = 4 * 2**20
 """Bytes of all that in one review; a request to the API server has 3 MiB at most."""
 _CHUNK = 64 * 1024
+_MOST_OF_CONTAINERS = 128 * 1024
+"""Bytes of the containers, and of the volumes, that are looked at: about 3 MB as objects."""
 
 _LONGEST_MESSAGE = 300
 _DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
 _LONGEST_DNS_LABEL = 63
+_DNS_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?")  # dots in a row do no harm
+_LONGEST_DNS_NAME = 253
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 _AT_BYTE = re.compile(r"(.*) \(byte (\d+)\)")
 _KNOWN = {
@@ -59,12 +72,12 @@ class Envelope(Struct, frozen=True, rename="camel"):
     name: str | None = None
     dry_run: bool | None = None
 
-    def concerns(self, resource: str, *operations: str) -> bool:
+    def concerns(self, resource: str, *operations: str, sub_resource: str = "") -> bool:
         """Whether it is one of the operations on this resource of the core group itself."""
         return (
             self.resource.resource == resource
             and not self.resource.group
-            and not self.sub_resource
+            and (self.sub_resource or "") == sub_resource
             and self.operation in operations
         )
 
@@ -79,6 +92,26 @@ class ConfigMap(Struct, frozen=True, rename="camel"):
 
 class ConfigMapRequest(Struct, frozen=True, rename="camel"):
     object: ConfigMap
+
+
+class Target(Struct, frozen=True):
+    name: str
+    kind: str = ""
+
+
+class BoundMetadata(Metadata, frozen=True, rename="camel"):
+    uid: str = ""
+
+
+class BindingObject(Struct, frozen=True, rename="camel"):
+    """A Binding: which pod goes to which node, and what is merged into the pod."""
+
+    target: Target
+    metadata: BoundMetadata
+
+
+class BindingRequest(Struct, frozen=True, rename="camel"):
+    object: BindingObject
 
 
 class _Head(Struct, frozen=True, rename="camel"):
@@ -98,6 +131,10 @@ class _ConfigMapReview(Struct, frozen=True, rename="camel"):
     request: ConfigMapRequest
 
 
+class _BindingReview(Struct, frozen=True, rename="camel"):
+    request: BindingRequest
+
+
 class _Outline(Struct, omit_defaults=True, rename="camel"):
     """What is looked at of an object: the fields of Pod and ConfigMap, not yet decoded.
 
@@ -106,6 +143,7 @@ class _Outline(Struct, omit_defaults=True, rename="camel"):
 
 
 class _MetadataOutline(_Outline, rename="camel"):
+    uid: Raw | UnsetType = UNSET
     name: Raw | UnsetType = UNSET
     generate_name: Raw | UnsetType = UNSET
     labels: Raw | UnsetType = UNSET
@@ -118,12 +156,17 @@ class _SpecOutline(_Outline, rename="camel"):
     node_selector: Raw | UnsetType = UNSET
     tolerations: Raw | UnsetType = UNSET
     affinity: Raw | UnsetType = UNSET
+    host_network: Raw | UnsetType = UNSET
+    containers: Raw | UnsetType = UNSET
+    init_containers: Raw | UnsetType = UNSET
+    volumes: Raw | UnsetType = UNSET
 
 
 class _ObjectOutline(_Outline, rename="camel"):
     metadata: _MetadataOutline | UnsetType | None = UNSET
     spec: _SpecOutline | UnsetType | None = UNSET
     data: Raw | UnsetType = UNSET
+    target: Raw | UnsetType = UNSET
 
 
 class _RequestOutline(_Outline, rename="camel"):
@@ -148,6 +191,7 @@ _REVIEW_OUTLINE = json.Decoder(_ReviewOutline)
 _ENVELOPE_REVIEW = json.Decoder(_EnvelopeReview)
 _POD_REVIEW = json.Decoder(_PodReview)
 _CONFIG_MAP_REVIEW = json.Decoder(_ConfigMapReview)
+_BINDING_REVIEW = json.Decoder(_BindingReview)
 
 
 class Review(Struct, frozen=True):
@@ -187,14 +231,37 @@ def read(body: bytes) -> Review:
         return Review(review.api_version, request, None)
     if request.object is None:
         raise BadReviewError("request.object: is required to create a pod")
-    # It becomes a cache's key and a part of a path at the API server.
+    _check_namespace(request)
+    return Review(review.api_version, request, request.object)
+
+
+def _check_namespace(request: Envelope) -> None:
+    """Refuse what is no name: it becomes a cache's key and a part of a path at the API server."""
     namespace = request.namespace or ""
     if len(namespace) > _LONGEST_DNS_LABEL or not _DNS_LABEL.fullmatch(namespace):
         raise BadReviewError(
             "request.namespace: must be the name of a namespace, at most 63 of a-z, 0-9 and '-'"
             f" with a letter or a digit at both ends, got {shorten(ascii(namespace), 60)}"
         )
-    return Review(review.api_version, request, request.object)
+
+
+def read_binding(review: Review, body: bytes) -> BindingObject:
+    """The Binding that a review is about.
+
+    Raises BadReviewError.
+    """
+    _check_namespace(review.request)
+    binding = _parse_bounded(_BINDING_REVIEW, body).request.object
+    for field_name, name in (
+        ("metadata.name", binding.metadata.name or ""),
+        ("target.name", binding.target.name),
+    ):
+        if len(name) > _LONGEST_DNS_NAME or not _DNS_NAME.fullmatch(name):
+            raise BadReviewError(
+                f"request.object.{field_name}: must be a DNS name in lower case,"
+                f" got {shorten(ascii(name), 60)}"
+            )
+    return binding
 
 
 def read_config_map_data(body: bytes) -> Mapping[str, Any]:
@@ -214,6 +281,8 @@ def _bounded(body: bytes) -> bytes:
     if len(body) <= _LARGE:
         return body
     review = _REVIEW_OUTLINE.decode(body)
+    spec = review.request and review.request.object and review.request.object.spec
+    parts = _take_containers(spec) if spec else {}
     outline = json.encode(review)
     if len(outline) > _MOST_BYTES and not _has_data(review):
         raise BadReviewError(
@@ -225,7 +294,23 @@ def _bounded(body: bytes) -> bytes:
             f"the object's labels, annotations, tolerations and so on, or its data, have more than"
             f" {_MOST_ENTRIES} entries"
         )
-    return outline
+    for field_name, part in parts.items():
+        setattr(spec, field_name, part)
+    return json.encode(review) if parts else outline
+
+
+def _take_containers(spec: _SpecOutline) -> dict[str, Raw]:
+    """Take the containers and volumes out, which may have any number of entries.
+
+    Those that are too large to become objects stay out, so that nothing is known of them.
+    """
+    parts: dict[str, Raw] = {}
+    for field_name in ("containers", "init_containers", "volumes"):
+        part = getattr(spec, field_name)
+        if part is not UNSET and len(memoryview(part)) <= _MOST_OF_CONTAINERS:
+            parts[field_name] = part
+        setattr(spec, field_name, UNSET)
+    return parts
 
 
 def _has_data(review: _ReviewOutline) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from ..decision.decide import Decision, Effect, Refusal
+from ..decision.decide import Decision, Refusal
+from ..decision.effects import Effect
 from ..profiles.model import MAX_ANNOTATION_BYTES
 from ..shorten import shorten
 
-__all__ = ["warnings"]
+__all__ = ["effect_warnings", "warnings"]
 
 _LONGEST_VALUE = 40  # characters
 
@@ -19,16 +20,14 @@ def warnings(decision: Decision) -> list[str]:
 
     An answer has room for a few only.
     """
-    return list(_warnings(decision))
+    placement = [_placement(decision)] if decision.refusal or decision.unsupported else []
+    return [*placement, *effect_warnings(decision.effects)]
 
 
-def _warnings(decision: Decision) -> Iterator[str]:
-    if decision.refusal:
-        name = _show(decision.selectors[0].name)
-        reason = _reason(decision.refusal)
-        yield f"selector {name}: not placed on the virtual node, {reason}"
+def effect_warnings(effects: Iterable[Effect]) -> Iterator[str]:
+    """A sentence for each value that another one beat, and for each that had no room."""
     left_out: dict[str, None] = {}
-    for effect in decision.effects:
+    for effect in effects:
         if effect.result == "left-out":
             left_out[effect.key] = None
         elif effect.kept is not None and effect.kept != effect.value:
@@ -40,7 +39,17 @@ def _warnings(decision: Decision) -> Iterator[str]:
         )
 
 
+def _placement(decision: Decision) -> str:
+    name = _show(decision.placer.name) if decision.placer else ""
+    if decision.refusal:
+        reason = _reason(decision.refusal)
+        return f"selector {name}: not placed on the virtual node, {reason}"
+    return f"selector {name}: ECI does not support {', '.join(decision.unsupported)}"
+
+
 def _reason(refusal: Refusal) -> str:
+    if refusal.unsupported:
+        return f"ECI does not support {', '.join(refusal.unsupported)}"
     if not refusal.key:
         return "the pod's required node affinity excludes it"
     return (

@@ -12,7 +12,8 @@ from typing import Any
 from ..admission.warnings import warnings
 from ..cluster.file import FileSource
 from ..cluster.source import ConfigMap, NotFoundError, Source, SourceError
-from ..decision.decide import Decision, Effect
+from ..decision.decide import Decision
+from ..decision.effects import Effect
 from ..decision.matching import Matcher
 from ..profiles.labels import parse_labels
 from ..profiles.model import Requirement
@@ -20,7 +21,7 @@ from ..profiles.parse import ProfileError, parse
 from ..profiles.problems import MAX_PROBLEMS, show
 from ..settings import Settings
 from .command import CLUSTER, UsageError, cluster, read_text, settings
-from .explanation import Explanation, Verdict, diff, document, explain, to_yaml
+from .explanation import Explanation, Verdict, at_binding, diff, document, explain, to_yaml
 from .workloads import PlannedPod, PodError, read_pods
 
 __all__ = ["add_to"]
@@ -198,6 +199,12 @@ def _text(
         yield "\nEffects:"
         for effect in decision.effects:
             yield f"  {_effect(effect)}"
+    if waiting := at_binding(explanation):
+        yield "\nEffects if it is bound to a virtual node, unless it has them then:"
+        for entry in waiting:
+            yield "  {kind} {key}: {shown} of {selector}".format(
+                shown=show(entry["value"]), **entry
+            )
     yield f"\nPlacement: {_placement(decision)}"
     for warning in warnings(decision):
         yield f"Warning: {warning}"
@@ -210,11 +217,20 @@ def _listed(labels: Mapping[str, str]) -> str:
 
 
 def _verdict(verdict: Verdict) -> str:
+    selector = verdict.selector
+    if verdict.matches:
+        notes = [
+            *(["audit: changes nothing"] if selector.mode == "audit" else []),
+            *([f"takes {selector.percentage} % of such pods"] if selector.percentage < 100 else []),
+        ]
+        noted = f" ({', '.join(notes)})" if notes else ""
+        return f"match     {selector.name}{noted}"
     if verdict.failed is None:
-        return f"match     {verdict.selector.name}"
+        off = "it is off" if selector.mode == "off" else "it is for pods that go to a virtual node"
+        return f"no match  {selector.name}: {off}"
     actual = "is absent" if verdict.actual is None else f"is {show(verdict.actual)}"
     failed = f"{verdict.side} wants {_requirement(verdict.failed)}, but it {actual}"
-    return f"no match  {verdict.selector.name}: {failed}"
+    return f"no match  {selector.name}: {failed}"
 
 
 def _requirement(requirement: Requirement) -> str:
@@ -240,9 +256,9 @@ def _effect(effect: Effect) -> str:
 
 
 def _placement(decision: Decision) -> str:
-    if decision.placement is None:
-        return "unchanged, no selector matches"
-    decided = f"{decision.placement} of {decision.selectors[0].name}"
+    if decision.placer is None or decision.placement is None:
+        return f"unchanged, no selector {'places it' if decision.selectors else 'matches'}"
+    decided = f"{decision.placement} of {decision.placer.name}"
     refused = "refused, see the warning" if decision.refusal else _PLACEMENTS[decision.placement]
     return f"{decided}: {refused}"
 

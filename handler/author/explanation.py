@@ -17,7 +17,16 @@ from ..decision.pod import Pod
 from ..profiles.model import Requirement, Selector, unmet
 from .workloads import PlannedPod
 
-__all__ = ["NOT_ASKED", "Explanation", "Verdict", "diff", "document", "explain", "to_yaml"]
+__all__ = [
+    "NOT_ASKED",
+    "Explanation",
+    "Verdict",
+    "at_binding",
+    "diff",
+    "document",
+    "explain",
+    "to_yaml",
+]
 
 Side = Literal["objectSelector", "namespaceSelector"]
 
@@ -37,14 +46,10 @@ class Verdict:
     """
 
     selector: Selector
+    matches: bool = True
     side: Side | None = None
     failed: Requirement | None = None
     actual: str | None = None
-
-    @property
-    def matches(self) -> bool:
-        """Whether the selector matches."""
-        return self.failed is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +67,16 @@ class Explanation:
     def to_json(self) -> dict[str, Any]:
         """The explanation as JSON has it."""
         decision = self.decision
+        waiting = at_binding(self)
         return {
             "leftAlone": decision.untouched,
             "selectors": [_verdict(verdict) for verdict in self.verdicts],
             "effects": [asdict(effect) for effect in decision.effects],
+            **({"atBinding": waiting} if waiting else {}),
             "placement": decision.placement
             and {
                 "policy": decision.placement,
-                "selector": decision.selectors[0].name,
+                "selector": decision.placer and decision.placer.name,
                 "refused": decision.refusal is not None,
             },
             "warnings": warnings(decision),
@@ -118,13 +125,26 @@ def explain(pod: Pod, namespace_labels: Mapping[str, str], matcher: Matcher) -> 
     if reason := left_alone(pod):
         return Explanation(Decision(untouched=reason))
     labels = (pod.metadata and pod.metadata.labels) or {}
-    selectors = matcher.match(labels, namespace_labels)
-    matching = {selector.index for selector in selectors}
+    matching = matcher.match(labels, namespace_labels)
+    decision = decide_pod(pod, matching, matcher)
+    found = {each.rank for each in (*matching, *decision.selectors, *decision.audited)}
     verdicts = [
-        Verdict(each) if each.index in matching else _failure(each, labels, namespace_labels)
+        Verdict(each) if each.rank in found else _failure(each, labels, namespace_labels)
         for each in matcher.profile.selectors
     ]
-    return Explanation(decide_pod(pod, selectors, matcher.profile.virtual_node), verdicts)
+    return Explanation(decision, verdicts)
+
+
+def at_binding(explanation: Explanation) -> list[dict[str, str]]:
+    """The entries that are added if the pod is bound to a virtual node, unless it has them."""
+    return [
+        {"kind": kind, "key": key, "value": value, "selector": selector.name}
+        for verdict in explanation.verdicts
+        if (selector := verdict.selector).at == "binding" and selector.mode == "enforce"
+        if verdict.matches or selector.effect_only
+        for kind, entries in (("annotation", selector.annotations), ("label", selector.labels))
+        for key, value in entries.items()
+    ]
 
 
 def _failure(
@@ -135,14 +155,18 @@ def _failure(
     if failed is None:
         side, having = "namespaceSelector", namespace_labels
         failed = unmet(selector.namespace, namespace_labels)
-    return Verdict(selector, side, failed, having.get(failed.key) if failed else None)
+    if failed is None:  # it is off, or for pods that others place
+        return Verdict(selector, False)
+    return Verdict(selector, False, side, failed, having.get(failed.key))
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
-    failed = verdict.failed
+    failed, selector = verdict.failed, verdict.selector
     return {
-        "name": verdict.selector.name,
+        "name": selector.name,
         "matches": verdict.matches,
+        **({"mode": selector.mode} if selector.mode != "enforce" else {}),
+        **({"percentage": selector.percentage} if selector.percentage != 100 else {}),
         "failed": failed
         and {
             "selector": verdict.side,

@@ -1,6 +1,7 @@
 """The ``cm`` provider: the API server of the cluster, through the kubernetes client.
 
-It gets one ConfigMap and single namespaces and creates Events; it never lists or watches.
+The function gets one ConfigMap and single namespaces and creates Events; it never lists or
+watches. Only the command line lists.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pydantic.dataclasses import dataclass as validated
 from urllib3.exceptions import HTTPError
 
 from ..shorten import shorten
-from .source import ConfigMap, NotFoundError, SourceError
+from .source import ConfigMap, NotFoundError, PodObject, SourceError
 
 __all__ = ["ClusterSource"]
 
@@ -63,14 +64,49 @@ class _NamespaceForm:
 
 
 @validated(frozen=True, slots=True)
+class _NodeForm:
+    kind: Literal["Node"]
+    metadata: _Metadata
+
+
+@validated(frozen=True, slots=True)
+class _Owner:
+    kind: StrictStr
+    controller: bool | None = None
+
+
+@validated(frozen=True, slots=True, config=_FORM)
+class _PodMetadata:
+    uid: StrictStr = ""
+    labels: dict[StrictStr, StrictStr] | None = None
+    annotations: dict[StrictStr, StrictStr] | None = None
+    owner_references: list[_Owner] | None = None
+
+
+@validated(frozen=True, slots=True)
+class _PodForm:
+    kind: Literal["Pod"]
+    metadata: _PodMetadata
+
+
+@validated(frozen=True, slots=True)
 class _VersionForm:
     major: int
     minor: Annotated[str, Field(pattern=r"^[0-9]+\+?$")]  # managed clusters add a plus
 
 
+@validated(frozen=True, slots=True)
+class _ListForm:
+    kind: StrictStr
+    items: list[dict[str, Any]]
+
+
 _CONFIG_MAP = TypeAdapter(_ConfigMapForm)
 _NAMESPACE = TypeAdapter(_NamespaceForm)
+_NODE = TypeAdapter(_NodeForm)
+_POD = TypeAdapter(_PodForm)
 _VERSION = TypeAdapter(_VersionForm)
+_LIST = TypeAdapter(_ListForm)
 
 
 class _ConflictError(SourceError):
@@ -130,10 +166,36 @@ class ClusterSource:
         """Get a namespace's labels."""
         return self._read(_NAMESPACE, f"/api/v1/namespaces/{_segment(name)}").metadata.labels or {}
 
+    def node_labels(self, name: str) -> Mapping[str, str]:
+        """Get a node's labels."""
+        return self._read(_NODE, f"/api/v1/nodes/{_segment(name)}").metadata.labels or {}
+
+    def pod(self, namespace: str, name: str) -> PodObject:
+        """Get a pod."""
+        path = f"/api/v1/namespaces/{_segment(namespace)}/pods/{_segment(name)}"
+        found = self._read(_POD, path).metadata
+        owners = found.owner_references or ()
+        return PodObject(
+            found.uid,
+            found.labels or {},
+            found.annotations or {},
+            any(owner.controller and owner.kind == "DaemonSet" for owner in owners),
+        )
+
     def version(self) -> tuple[int, int]:
         """Get the version of the cluster, such as (1, 30). Raises SourceError."""
         found = self._read(_VERSION, "/version")
         return found.major, int(found.minor.rstrip("+"))
+
+    def objects(self, version: str, resource: str, kind: str) -> list[dict[str, Any]]:
+        """List the objects of a resource in all namespaces. ``version``: its group and version.
+
+        Raises NotFoundError if there is no such resource, SourceError.
+        """
+        found = self._read(_LIST, f"/apis/{version}/{resource}")
+        if found.kind != f"{kind}List":
+            raise SourceError("the API server's answer is not the list asked for")
+        return [{**item, "apiVersion": version, "kind": kind} for item in found.items]
 
     def report(self, namespace: str, name: str, config_map: ConfigMap, message: str) -> None:
         """Create a Warning Event on the ConfigMap. Its name makes it one for each version."""

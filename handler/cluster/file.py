@@ -10,7 +10,7 @@ from typing import Any
 
 from ..profiles.manifests import read_manifests, read_text
 from ..profiles.problems import not_text
-from .source import ConfigMap, NotFoundError, SourceError
+from .source import ConfigMap, NotFoundError, PodObject, SourceError
 
 __all__ = ["FileSource"]
 
@@ -22,6 +22,8 @@ class _Objects:
     any: bool = False
     config_maps: dict[tuple[str | None, str], ConfigMap] = field(default_factory=dict)
     namespaces: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    nodes: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    pods: dict[tuple[object, str], Mapping[str, Any]] = field(default_factory=dict)
 
 
 class FileSource:
@@ -52,6 +54,23 @@ class FileSource:
     def namespaces(self) -> list[str]:
         """Return the names of the file's namespaces. Raises SourceError."""
         return list(self._current().namespaces)
+
+    def node_labels(self, name: str) -> Mapping[str, str]:
+        """Return the labels of one of the file's Nodes."""
+        labels = self._current().nodes.get(name)
+        if labels is None:
+            raise NotFoundError(f"{self._path} has no Node {name}")
+        return labels
+
+    def pod(self, namespace: str, name: str) -> PodObject:
+        """Return one of the file's Pods."""
+        metadata = self._current().pods.get((namespace, name))
+        if metadata is None:
+            raise NotFoundError(f"{self._path} has no Pod {namespace}/{name}")
+        try:
+            return _pod(name, metadata)
+        except ValueError as error:
+            raise SourceError(f"{self._path} is not as it should be: {error}") from None
 
     def report(self, namespace: str, name: str, config_map: ConfigMap, message: str) -> None:
         """Do nothing: a file has no events, and the log has the message."""
@@ -95,30 +114,50 @@ def _objects(text: str) -> _Objects:
     for manifest in read_manifests(text):
         objects.any = True
         kind, name, metadata = manifest.kind, manifest.name, manifest.metadata
-        if kind not in ("ConfigMap", "Namespace"):
+        namespace = metadata.get("namespace")
+        if kind == "Pod" and isinstance(namespace, str | None):  # judged when it is bound
+            objects.pods[namespace or "default", name] = metadata
+        if kind not in ("ConfigMap", "Namespace", "Node"):
             continue
         if not name:
             raise ValueError(f"a {kind} has no metadata.name")
+        if not isinstance(namespace, str | None):
+            raise ValueError(f"{kind} {name}: metadata.namespace: {not_text(namespace)}")
         if kind == "ConfigMap":
             data = manifest.value.get("data") or {}
             if not isinstance(data, dict):
                 raise ValueError(f"ConfigMap {name}: data must be an object")
-            namespace = metadata.get("namespace")
-            if not isinstance(namespace, str | None):
-                raise ValueError(f"ConfigMap {name}: metadata.namespace: {not_text(namespace)}")
             objects.config_maps[namespace, name] = ConfigMap(data)
+        elif kind == "Namespace":
+            objects.namespaces[name] = _texts(kind, name, metadata, "labels")
         else:
-            objects.namespaces[name] = _labels(name, metadata)
+            objects.nodes[name] = _texts(kind, name, metadata, "labels")
     return objects
 
 
-def _labels(name: str, metadata: Mapping[str, Any]) -> Mapping[str, str]:
-    labels = metadata.get("labels") or {}
-    if not isinstance(labels, dict):
-        raise ValueError(f"Namespace {name}: metadata.labels must be an object")
-    for key, value in labels.items():
+def _pod(name: str, metadata: Mapping[str, Any]) -> PodObject:
+    owners = metadata.get("ownerReferences")
+    return PodObject(
+        str(metadata.get("uid") or ""),
+        _texts("Pod", name, metadata, "labels"),
+        _texts("Pod", name, metadata, "annotations"),
+        any(
+            isinstance(owner, dict) and owner.get("controller") and owner.get("kind") == "DaemonSet"
+            for owner in (owners if isinstance(owners, list) else ())
+        ),
+    )
+
+
+def _texts(
+    kind: object, name: str, metadata: Mapping[str, Any], field_name: str
+) -> Mapping[str, str]:
+    entries = metadata.get(field_name) or {}
+    if not isinstance(entries, dict):
+        raise ValueError(f"{kind} {name}: metadata.{field_name} must be an object")
+    for key, value in entries.items():
         if not isinstance(value, str):
             raise ValueError(
-                f'Namespace {name}: label {key} must be a string; write it in "quotes"'
+                f"{kind} {name}: {field_name.removesuffix('s')} {key} must be a string;"
+                ' write it in "quotes"'
             )
-    return labels
+    return entries

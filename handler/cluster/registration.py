@@ -1,4 +1,4 @@
-"""The registration, narrowed to a profile: a webhook for each selector."""
+"""The registration, narrowed to a profile: for pods, a webhook for each selector."""
 
 from __future__ import annotations
 
@@ -15,24 +15,32 @@ _LONGEST_LABEL = 63  # of a DNS name, which a webhook's name has to be
 
 
 def narrowed(wide: dict[str, Any], profile: Profile, ca_bundle: str = "") -> dict[str, Any]:
-    """The registration with one webhook for each selector, in place of its only one.
+    """The registration with one webhook for each selector, in place of the only one for pods.
 
-    Raises ValueError if it has several, since then it has been narrowed before.
+    The others, such as that for bindings, stay: of a binding kube-apiserver knows no pod's labels.
+    Raises ValueError if it has several for pods, since then it has been narrowed before.
     """
-    if len(wide["webhooks"]) != 1:
-        raise ValueError("the registration must have one webhook, as `make install` makes it")
-    return {
-        **wide,
-        "webhooks": [
-            _webhook(wide["webhooks"][0], index, selector, ca_bundle)
-            for index, selector in enumerate(profile.selectors)
-        ],
-    }
+    for_pods = [webhook for webhook in wide["webhooks"] if _is_for_pods(webhook)]
+    if len(for_pods) != 1:
+        raise ValueError(
+            "the registration must have one webhook for pods, as `make install` makes it,"
+            f" not {len(for_pods)}"
+        )
+    # One with an effect only is for pods that labels do not tell, so its webhook is wide.
+    asking = [selector for selector in profile.selectors if selector.mode != "off"]
+    narrow = [_webhook(for_pods[0], index, selector) for index, selector in enumerate(asking)]
+    others = [copy.deepcopy(webhook) for webhook in wide["webhooks"] if not _is_for_pods(webhook)]
+    for webhook in (*narrow, *others):
+        if ca_bundle:
+            webhook["clientConfig"]["caBundle"] = ca_bundle
+    return {**wide, "webhooks": narrow + others}
 
 
-def _webhook(
-    wide: dict[str, Any], index: int, selector: Selector, ca_bundle: str
-) -> dict[str, Any]:
+def _is_for_pods(webhook: dict[str, Any]) -> bool:
+    return any("pods" in rule["resources"] for rule in webhook["rules"])
+
+
+def _webhook(wide: dict[str, Any], index: int, selector: Selector) -> dict[str, Any]:
     webhook = copy.deepcopy(wide)
     webhook["name"] = f"{_dns_label(f'{index}-{selector.name}')}.{wide['name']}"
     for field, requirements in (
@@ -40,8 +48,6 @@ def _webhook(
         ("objectSelector", selector.object),
     ):
         webhook[field]["matchExpressions"] += _match_expressions(requirements or ())
-    if ca_bundle:
-        webhook["clientConfig"]["caBundle"] = ca_bundle
     return webhook
 
 

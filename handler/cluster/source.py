@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-__all__ = ["ConfigMap", "NotFoundError", "Source", "SourceError"]
+__all__ = ["ConfigMap", "NotFoundError", "PodObject", "Source", "SourceError"]
 
 
 class SourceError(Exception):
@@ -30,6 +30,16 @@ class ConfigMap:
     resource_version: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class PodObject:
+    """What is looked at of a pod that is about to be bound."""
+
+    uid: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    of_daemonset: bool = False
+
+
 class Source(Protocol):
     """Reads single objects; blocks, so it is called in threads, from several at once."""
 
@@ -39,6 +49,14 @@ class Source(Protocol):
 
     def namespace_labels(self, name: str) -> Mapping[str, str]:
         """Read a namespace's labels. Raises NotFoundError, SourceError."""
+        ...
+
+    def node_labels(self, name: str) -> Mapping[str, str]:
+        """Read a node's labels. Raises NotFoundError, SourceError."""
+        ...
+
+    def pod(self, namespace: str, name: str) -> PodObject:
+        """Read a pod. Raises NotFoundError, SourceError."""
         ...
 
     def report(self, namespace: str, name: str, config_map: ConfigMap, message: str) -> None:

@@ -6,13 +6,15 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
+from ..decision.pod import Metadata, OwnerReference, Pod
 from .cache import LOAD_SECONDS, Cache, Health, LoadError
 from .current import ProfileLoader, State
-from .source import NotFoundError, Source, SourceError
+from .source import NotFoundError, PodObject, Source, SourceError
 
-__all__ = ["NAMESPACE_THREADS", "Store"]
+__all__ = ["THREADS", "Store"]
 
 T = TypeVar("T")
 
@@ -20,12 +22,21 @@ NAMESPACE_THREADS = 16
 """How many namespaces are read at once."""
 _NAMESPACES = 10_000  # as many as Kubernetes is made for
 _NAMESPACE_KEPT = 600.0  # seconds
+NODE_THREADS = 4
+POD_THREADS = 16
+"""How many nodes, and how many pods, are read at once."""
+THREADS = 1 + NAMESPACE_THREADS + NODE_THREADS + POD_THREADS
+"""How many reads there may be at once, with that of the profile."""
+_NODES = 10_000
+_NODE_KEPT = 600.0  # seconds
 
 
 class Store:
     """Reads lazily, and keeps what it read for a TTL in seconds. For use on one event loop."""
 
-    def __init__(self, source: Source, namespace: str, name: str, ttl: float) -> None:
+    def __init__(
+        self, source: Source, namespace: str, name: str, ttl: float, node_ttl: float = 300.0
+    ) -> None:
         self.namespace = namespace
         self.name = name
         self._source = source
@@ -41,12 +52,21 @@ class Store:
         )
         self._namespaces = Cache(
             "namespace",
-            _in_threads("namespace", NAMESPACE_THREADS, self._read_namespace),
+            _in_threads("namespace", NAMESPACE_THREADS, partial(_read, source.namespace_labels)),
             ttl=ttl,
             keep=_NAMESPACE_KEPT,
             size=_NAMESPACES,
             health=health,
         )
+        self._nodes = Cache(
+            "node",
+            _in_threads("node", NODE_THREADS, partial(_read, source.node_labels)),
+            ttl=node_ttl,
+            keep=max(node_ttl, _NODE_KEPT),
+            size=_NODES,
+            health=health,
+        )
+        self._read_pod = _in_threads("pod", POD_THREADS, partial(_read, self._pod_of))
         self._key = f"{namespace}/{name}"
         self._reports: set[asyncio.Future[None]] = set()
 
@@ -72,12 +92,40 @@ class Store:
         """The labels of a namespace; a read is waited for as many seconds. Raises LoadError."""
         return await self._namespaces.get(name, within)
 
-    def _read_namespace(self, name: str) -> Mapping[str, str]:
+    async def node_labels(self, name: str, within: float = LOAD_SECONDS) -> Mapping[str, str]:
+        """The labels of a node; a read is waited for as many seconds. Raises LoadError."""
+        return await self._nodes.get(name, within)
+
+    async def pod(self, namespace: str, name: str, within: float) -> tuple[str, Pod]:
+        """The uid of a pod that is to be bound, and the pod, as it is now. Raises LoadError.
+
+        It is not kept: a pod is bound once.
+        """
         try:
-            return self._source.namespace_labels(name)
-        except SourceError as error:
-            gone = isinstance(error, NotFoundError)
-            raise LoadError(str(error), gone=gone, retry_after=error.retry_after) from None
+            found = await asyncio.wait_for(self._read_pod(f"{namespace}/{name}"), max(within, 0.0))
+        except asyncio.TimeoutError:
+            raise LoadError(f"pod {namespace}/{name}: no answer in time") from None
+        owners = [OwnerReference("DaemonSet", True)] if found.of_daemonset else None
+        metadata = Metadata(
+            name=name,
+            labels=dict(found.labels),
+            annotations=dict(found.annotations),
+            owner_references=owners,
+        )
+        return found.uid, Pod(metadata=metadata)
+
+    def _pod_of(self, key: str) -> PodObject:
+        namespace, _, name = key.partition("/")
+        return self._source.pod(namespace, name)
+
+
+def _read(read: Callable[[str], T], key: str) -> T:
+    """What a source has, or a LoadError that says why not."""
+    try:
+        return read(key)
+    except SourceError as error:
+        gone = isinstance(error, NotFoundError)
+        raise LoadError(str(error), gone=gone, retry_after=error.retry_after) from None
 
 
 def _in_threads(name: str, threads: int, read: Callable[[str], T]) -> Callable[[str], Awaitable[T]]:

@@ -2,70 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Literal
 
-from ..profiles.model import MAX_ANNOTATION_BYTES, OPT_OUT, Policy, Selector, VirtualNode
+from ..profiles.model import (
+    MAX_ANNOTATION_BYTES,
+    OPT_OUT,
+    RECORD_ANNOTATION,
+    Policy,
+    Profile,
+    Selector,
+    VirtualNode,
+)
+from .draw import drawn, read_record, write_record
+from .effects import Effect, added, effects_of, leave_out, size_of
+from .matching import Matcher
 from .patch import Operation, add, add_entries, place
 from .pod import Metadata, NodeAffinity, Pod, Spec
 from .scheduling import excluded
+from .unsupported import unsupported
 
-__all__ = ["Decision", "Effect", "Refusal", "Result", "Untouched", "decide_pod", "left_alone"]
+__all__ = ["Decision", "Refusal", "Untouched", "decide_pod", "left_alone"]
 
 _MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 
 Untouched = Literal["bound", "mirror", "daemonset", "opt-out", "not-asked"]
 """Why no selector may touch a pod. not-asked: the registration leaves its namespace out."""
-Result = Literal["added", "same", "own", "other", "left-out"]
-
-
-@dataclass(slots=True)
-class Effect:
-    """What became of an entry of a selector's effect. ``kept`` is the value that the pod has then.
-
-    added: it is the pod's now. same: the pod had it. own: the pod's own value stays. other: an
-    earlier selector's counts, that of ``keeper``. left-out: the annotations would be too large.
-    """
-
-    kind: Literal["annotation", "label"]
-    key: str
-    value: str
-    selector: str
-    result: Result
-    kept: str | None = None
-    keeper: str | None = None
 
 
 @dataclass(slots=True)
 class Refusal:
-    """Why a pod cannot run on the virtual node, whatever is added to it.
+    """Why a pod is not placed on the virtual node, whatever the policy says.
 
-    ``key``, ``actual`` and ``expected`` are of its nodeSelector; without a key, its required node
-    affinity rules the virtual node out.
+    ``key``, ``actual`` and ``expected`` are of its nodeSelector, ``unsupported`` is what of it ECI
+    cannot run; without either, its required node affinity rules the virtual node out.
     """
 
     key: str = ""
     actual: str = ""
     expected: str = ""
+    unsupported: Sequence[str] = ()
 
 
 @dataclass(slots=True)
 class Decision:
     """What becomes of one pod.
 
-    ``untouched``: no selector may touch it. ``selectors``: those that match, in the order in which
-    they count. ``placement``: the policy of the first one, None without selectors; ``refusal``:
-    why the pod gets none of it.
+    ``untouched``: no selector may touch it. ``selectors``: those that apply, in the order in which
+    they count. ``drawn_out`` and ``audited`` match too, but change nothing. ``placer``: the one
+    whose policy decides the placement; ``refusal``: why the pod gets none of it. ``unsupported``:
+    what of it ECI cannot run, where that is to be said.
     """
 
     untouched: Untouched | None = None
     selectors: Sequence[Selector] = ()
+    drawn_out: Sequence[Selector] = ()
+    audited: Sequence[Selector] = ()
     effects: list[Effect] = field(default_factory=list)
-    placement: Policy | None = None
+    placer: Selector | None = None
     refusal: Refusal | None = None
+    unsupported: Sequence[str] = ()
     operations: list[Operation] = field(default_factory=list)
+
+    @property
+    def placement(self) -> Policy | None:
+        """The policy that decides, None if no selector that places matches."""
+        return self.placer.policy if self.placer else None
 
 
 def left_alone(pod: Pod) -> Untouched | None:
@@ -85,87 +89,124 @@ def left_alone(pod: Pod) -> Untouched | None:
     return None
 
 
-def decide_pod(pod: Pod, selectors: Sequence[Selector], node: VirtualNode) -> Decision:
-    """Decide about a pod that may be touched.
+def decide_pod(
+    pod: Pod, matching: Sequence[Selector], matcher: Matcher, uid: str | None = None
+) -> Decision:
+    """Decide about a pod that is created and may be touched.
 
-    ``selectors`` all match it, and come in the order in which they count.
+    ``matching`` are the selectors that the matcher finds for it, in the order in which they count.
+    ``uid`` is that of the review, from which shares are drawn.
     """
-    if not selectors:
+    if not matching and not matcher.effect_only:
         return Decision()
     metadata, spec = pod.metadata or Metadata(), pod.spec or Spec()
     own_annotations, own_labels = metadata.annotations or {}, metadata.labels or {}
-    annotations = _effects(
-        "annotation", own_annotations, ((each.name, each.annotations) for each in selectors)
-    )
-    labels = _effects("label", own_labels, ((each.name, each.labels) for each in selectors))
-    _leave_out(annotations, own_annotations)
-    operations = [
-        *add_entries("/metadata/annotations", metadata.annotations, _added(annotations)),
-        *add_entries("/metadata/labels", metadata.labels, _added(labels)),
+    decision = _select(matching, uid, read_record(own_annotations))
+    placed = _placement(decision, pod, spec)
+    if matcher.effect_only:
+        _add_effect_only(decision, spec, matcher)
+    now = [each for each in decision.selectors if each.at == "creation"]
+    annotations = effects_of("annotation", own_annotations, now)
+    labels = effects_of("label", own_labels, now)
+    record = _record(decision, own_annotations, matcher.profile)
+    leave_out(annotations, {**own_annotations, **record})
+    decision.effects = annotations + labels
+    decision.operations = [
+        *add_entries(
+            "/metadata/annotations",
+            metadata.annotations,
+            dict(sorted((added(annotations) | record).items())),
+        ),
+        *add_entries("/metadata/labels", metadata.labels, added(labels)),
     ]
-    if operations and pod.metadata is None:
-        operations.insert(0, add("/metadata", {}))
-    placement = selectors[0].policy
-    refusal = None if placement == "normalNodeOnly" else _refusal(spec, node)
-    if refusal is None:
-        placed = place(spec, placement, node)
-        if placed and pod.spec is None:
-            operations.append(add("/spec", {}))
-        operations += placed
-    return Decision(None, selectors, annotations + labels, placement, refusal, operations)
+    if decision.operations and pod.metadata is None:
+        decision.operations.insert(0, add("/metadata", {}))
+    if placed and pod.spec is None:
+        decision.operations.append(add("/spec", {}))
+    decision.operations += placed
+    return decision
 
 
-def _effects(
-    kind: Literal["annotation", "label"],
-    own: Mapping[str, str],
-    wanted: Iterable[tuple[str, Mapping[str, str]]],
-) -> list[Effect]:
-    """What becomes of each entry: the pod's own value > the first selector's > later ones'."""
-    effects: list[Effect] = []
-    winners: dict[str, Effect] = {}
-    for name, entries in wanted:
-        for key, value in entries.items():
-            if key in own:
-                kept = own[key]
-                result: Result = "same" if kept == value else "own"
-                effect = Effect(kind, key, value, name, result, kept)
-            elif key in winners:
-                winner = winners[key]
-                effect = Effect(kind, key, value, name, "other", winner.value, winner.selector)
-            else:
-                effect = winners[key] = Effect(kind, key, value, name, "added", value)
-            effects.append(effect)
-    return effects
-
-
-def _leave_out(effects: Sequence[Effect], own: Mapping[str, str]) -> None:
-    """Leave out annotations for whose size the API server would refuse the pod: the last ones."""
-    added = [effect for effect in effects if effect.result == "added"]
-    if not added:
-        return
-    characters = sum(map(len, chain(own, own.values())))
-    characters += sum(len(effect.key) + len(effect.value) for effect in added)
-    if 4 * characters <= MAX_ANNOTATION_BYTES:  # in UTF-8, each takes at most 4
-        return
-    total = sum(map(_size, own.items()))
-    left_out = set()
-    for effect in added:
-        size = _size((effect.key, effect.value))
-        if total + size <= MAX_ANNOTATION_BYTES:
-            total += size
+def _select(
+    matching: Sequence[Selector], uid: str | None, record: frozenset[str] | None
+) -> Decision:
+    """Which of the selectors that match apply."""
+    for selector in matching:
+        if selector.percentage < 100 or selector.mode == "audit":
+            break
+    else:
+        return Decision(selectors=matching)
+    applying: list[Selector] = []
+    drawn_out: list[Selector] = []
+    audited: list[Selector] = []
+    for selector in matching:
+        # The record has those only that applied, so it says nothing of one that is audited.
+        known = None if selector.mode == "audit" else record
+        if not drawn(selector, uid, known):
+            drawn_out.append(selector)
+        elif selector.mode == "audit":
+            audited.append(selector)
         else:
-            left_out.add(effect.key)
-    for effect in effects:
-        if effect.key in left_out:
-            effect.result, effect.kept, effect.keeper = "left-out", None, None
+            applying.append(selector)
+    return Decision(selectors=applying, drawn_out=drawn_out, audited=audited)
 
 
-def _size(entry: tuple[str, str]) -> int:
-    return sum(len(text.encode()) for text in entry)
+def _placement(decision: Decision, pod: Pod, spec: Spec) -> list[Operation]:
+    """Decide the placement, by the first selector that applies. Returns its operations."""
+    if not decision.selectors:
+        return []
+    placer = decision.placer = decision.selectors[0]
+    node = placer.node or VirtualNode()
+    if placer.policy == "normalNodeOnly":
+        return []
+    found = unsupported(pod) if node.unsupported != "ignore" else []
+    decision.refusal = _refusal(spec, node)
+    if decision.refusal is None and found and node.unsupported == "refuse":
+        decision.refusal = Refusal(unsupported=found)
+    if decision.refusal:
+        return []
+    decision.unsupported = found
+    return place(spec, placer.policy, node)
 
 
-def _added(effects: Iterable[Effect]) -> Mapping[str, str]:
-    return dict(sorted((each.key, each.value) for each in effects if each.result == "added"))
+def _add_effect_only(decision: Decision, spec: Spec, matcher: Matcher) -> None:
+    """Add the selectors with an effect only that are for this pod, in their order."""
+    own = spec.node_selector or {}
+    placer = decision.placer
+    goes = placer and placer.policy == "virtualNodeOnly" and decision.refusal is None
+    nodes = [node for node in matcher.profile.virtual_nodes if node.holds(own)]
+    if goes and placer and placer.node:
+        nodes.append(placer.node)
+    if not nodes:
+        return
+    applying: list[Selector] = []
+    audited: list[Selector] = []
+    for selector in matcher.effect_only:
+        if selector.at == "creation" and (selector.node is None or selector.node in nodes):
+            (audited if selector.mode == "audit" else applying).append(selector)
+    decision.selectors = sorted((*decision.selectors, *applying), key=_rank)
+    decision.audited = sorted((*decision.audited, *audited), key=_rank)
+
+
+def _record(decision: Decision, own: Mapping[str, str], profile: Profile) -> dict[str, str]:
+    """The decision record to add, if the pod needs one, has none, and has room for it."""
+    if RECORD_ANNOTATION in own:
+        return {}
+    needed = bool(decision.selectors) and profile.record_always
+    if not needed and not any(map(_needs_record, chain(decision.selectors, decision.drawn_out))):
+        return {}
+    record = {RECORD_ANNOTATION: write_record(decision.selectors)}
+    return record if size_of(own) + size_of(record) <= MAX_ANNOTATION_BYTES else {}
+
+
+def _needs_record(selector: Selector) -> bool:
+    return selector.mode == "enforce" and (
+        selector.percentage < 100 or (selector.at == "binding" and selector.has_effect)
+    )
+
+
+def _rank(selector: Selector) -> int:
+    return selector.rank
 
 
 def _refusal(spec: Spec, node: VirtualNode) -> Refusal | None:

@@ -9,8 +9,8 @@ from ..profiles.model import Profile, Requirement, Selector, unmet
 __all__ = ["Matcher"]
 
 Labels = Mapping[str, str]
-Entry = tuple[int, Selector, tuple[Requirement, ...]]
-"""A selector with its rank, and the requirements on one side that the index doesn't answer."""
+Entry = tuple[Selector, tuple[Requirement, ...]]
+"""A selector, and the requirements on one side that the index doesn't answer."""
 
 
 class _Index:
@@ -25,19 +25,19 @@ class _Index:
         self._by_key: dict[str, list[Entry]] = {}
         self._rest: list[Entry] = []
 
-    def add(self, rank: int, selector: Selector, requirements: tuple[Requirement, ...]) -> None:
+    def add(self, selector: Selector, requirements: tuple[Requirement, ...]) -> None:
         ins = [requirement for requirement in requirements if requirement.operator == "In"]
         exists = [requirement for requirement in requirements if requirement.operator == "Exists"]
         if ins:
             narrowest = min(ins, key=lambda requirement: len(requirement.values))
-            entry = (rank, selector, _without(requirements, narrowest))
+            entry = (selector, _without(requirements, narrowest))
             for value in narrowest.values:
                 self._by_pair.setdefault((narrowest.key, value), []).append(entry)
         elif exists:
-            entry = (rank, selector, _without(requirements, exists[0]))
+            entry = (selector, _without(requirements, exists[0]))
             self._by_key.setdefault(exists[0].key, []).append(entry)
         else:
-            self._rest.append((rank, selector, requirements))
+            self._rest.append((selector, requirements))
 
     def met(self, labels: Labels) -> list[Entry]:
         candidates = self._rest.copy()
@@ -45,25 +45,31 @@ class _Index:
             candidates += self._by_pair.get(pair, ())
             if self._by_key:
                 candidates += self._by_key.get(pair[0], ())
-        return [entry for entry in candidates if not entry[2] or unmet(entry[2], labels) is None]
+        return [entry for entry in candidates if not entry[1] or unmet(entry[1], labels) is None]
 
 
 class Matcher:
-    """Answers for one profile which of its selectors match a pod, in the order they count."""
+    """Answers for one profile which of its selectors match a pod, in the order they count.
+
+    Selectors that are off match nothing, and those with an effect only are not asked here.
+    """
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
+        self.effect_only = tuple(
+            each for each in profile.selectors if each.effect_only and each.mode != "off"
+        )
+        self.waits_for_binding = profile.waits_for_binding
         self._by_pod = _Index()
         self._by_namespace = _Index()  # of those that any pod meets
-        for rank, selector in enumerate(profile.selectors):
+        asking = [each for each in profile.selectors if not each.effect_only and each.mode != "off"]
+        for selector in asking:
             if selector.object:
-                self._by_pod.add(rank, selector, selector.object)
+                self._by_pod.add(selector, selector.object)
             else:
-                self._by_namespace.add(rank, selector, selector.namespace or ())
+                self._by_namespace.add(selector, selector.namespace or ())
         self._always = self._by_namespace.met({})
-        self._namespace_alone_counts = any(
-            selector.namespace and not selector.object for selector in profile.selectors
-        )
+        self._namespace_alone_counts = any(each.namespace and not each.object for each in asking)
 
     def match_by_pod(self, pod_labels: Labels) -> list[Selector] | None:
         """The selectors that match, or None if that depends on the namespace's labels."""
@@ -71,7 +77,7 @@ class Matcher:
             return None
         found = self._by_pod.met(pod_labels)
         for entry in found:
-            if entry[1].namespace:
+            if entry[0].namespace:
                 return None
         return _in_order(found + self._always)
 
@@ -80,7 +86,7 @@ class Matcher:
         found = [
             entry
             for entry in self._by_pod.met(pod_labels)
-            if unmet(entry[1].namespace, namespace_labels) is None
+            if unmet(entry[0].namespace, namespace_labels) is None
         ]
         return _in_order(found + self._by_namespace.met(namespace_labels))
 
@@ -93,5 +99,5 @@ def _without(
 
 def _in_order(found: list[Entry]) -> list[Selector]:
     if len(found) > 1:
-        found.sort(key=lambda entry: entry[0])
-    return [entry[1] for entry in found]
+        found.sort(key=lambda entry: entry[0].rank)
+    return [entry[0] for entry in found]

@@ -8,7 +8,18 @@ from msgspec import Struct
 
 from .scheduling import NodeSelectorTerm, PodToleration
 
-__all__ = ["Affinity", "Metadata", "NodeAffinity", "NodeSelector", "OwnerReference", "Pod", "Spec"]
+__all__ = [
+    "Affinity",
+    "Container",
+    "Metadata",
+    "NodeAffinity",
+    "NodeSelector",
+    "OwnerReference",
+    "Pod",
+    "SecurityContext",
+    "Spec",
+    "Volume",
+]
 
 
 class OwnerReference(Struct, frozen=True, rename="camel"):
@@ -37,11 +48,27 @@ class Affinity(Struct, frozen=True, rename="camel"):
     node_affinity: NodeAffinity | None = None
 
 
+class SecurityContext(Struct, frozen=True, rename="camel"):
+    privileged: bool | None = None
+
+
+class Container(Struct, frozen=True, rename="camel"):
+    security_context: SecurityContext | None = None
+
+
+class Volume(Struct, frozen=True, rename="camel"):
+    host_path: dict[str, Any] | None = None
+
+
 class Spec(Struct, frozen=True, rename="camel"):
     node_name: str | None = None
     node_selector: dict[str, str] | None = None
     tolerations: list[PodToleration] | None = None
     affinity: Affinity | None = None
+    host_network: bool | None = None
+    containers: list[Container] | None = None
+    init_containers: list[Container] | None = None
+    volumes: list[Volume] | None = None
 
 
 class Pod(Struct, frozen=True, rename="camel"):

@@ -27,6 +27,7 @@ _ANNOTATIONS = Path(__file__).parent / "eci-annotations.yaml"
 # To compare them takes time with the square of their number, so it ends after so many seconds
 # of this thread. Of 10 000 selectors that ask for different labels it takes a fifth of that.
 _SECONDS = 0.5
+_LABELS_SINCE = (1, 35)  # the gate PodTopologyLabelsAdmission
 _SINCE = (1, 16)  # the webhooks of earlier clusters have no objectSelector (363068)
 
 
@@ -58,7 +59,6 @@ class _Linter:
     def __init__(self, profile: ParsedProfile, cluster: tuple[int, int] | None) -> None:
         self._selectors = profile.selectors
         self._cluster = cluster
-        self._rank = {selector.index: rank for rank, selector in enumerate(profile.selectors)}
         self._named = [
             {"name": selector.name} for selector in sorted(profile.selectors, key=lambda s: s.index)
         ]
@@ -71,10 +71,16 @@ class _Linter:
                 self._by_label.setdefault(key, []).append(selector)
 
     def warnings(self) -> Iterator[Problem]:
+        if not self._selectors:
+            message = "there is no selector, so no pod is changed"
+            yield problem("selectors", self._named, (), message)
         for selector in self._selectors:
-            sides = _Sides(Demands(selector.object), Demands(selector.namespace))
-            never = list(self._never(selector, sides))
-            yield from never or self._of_one_that_matches(selector, sides)
+            if not selector.effect_only:
+                sides = _Sides(Demands(selector.object), Demands(selector.namespace))
+                never = list(self._never(selector, sides))
+                yield from never or self._of_one_that_matches(selector, sides)
+                yield from self._virtual_node(selector)
+            yield from self._binding(selector)
             yield from self._annotations(selector)
             yield from self._object_selector(selector)
         if self._spent:
@@ -106,8 +112,43 @@ class _Linter:
     def _earlier_that_match_too(self, selector: Selector, sides: _Sides) -> list[Selector]:
         """The earlier selectors that match whenever this one does."""
         found = self._matcher.match(sides.pod.example(), sides.namespace.example())
-        rank = self._rank[selector.index]
-        return [other for other in found if self._rank[other.index] < rank and sides.imply(other)]
+        return [
+            other
+            for other in found
+            if other.rank < selector.rank
+            and other.mode == "enforce"
+            and other.percentage == 100
+            and sides.imply(other)
+        ]
+
+    def _virtual_node(self, selector: Selector) -> Iterator[Problem]:
+        if selector.percentage == 0:
+            yield self._warning(selector, "percentage", message="takes no pod")
+        needs = selector.policy in ("virtualNodeOnly", "normalNodePrefer")
+        if needs and selector.node and not selector.node.node_selector:
+            message = (
+                f"its virtual node has no nodeSelector, so {selector.policy} is no more than fair"
+            )
+            yield self._warning(selector, message=message)
+
+    def _binding(self, selector: Selector) -> Iterator[Problem]:
+        if selector.at != "binding":
+            return
+        if not selector.has_effect:
+            yield self._warning(selector, "effect", "at", message="there is nothing to add")
+        elif not selector.effect_only and selector.policy == "virtualNodeOnly":
+            message = (
+                "with virtualNodeOnly a pod always goes to the virtual node; leave it out, and the"
+                " effect is added at creation"
+            )
+            yield self._warning(selector, "effect", "at", message=message)
+        elif selector.policy == "normalNodeOnly" and not selector.effect_only:
+            message = "with normalNodeOnly a pod is not sent to the virtual node"
+            yield self._warning(selector, "effect", "at", message=message)
+        if selector.labels and self._cluster and self._cluster < _LABELS_SINCE:
+            version = ".".join(map(str, self._cluster))
+            message = f"Kubernetes {version} does not add labels at binding, 1.35 and later do"
+            yield self._warning(selector, "effect", "labels", message=message)
 
     def _late(self) -> bool:
         self._spent = self._spent or time.thread_time() > self._end

@@ -11,12 +11,16 @@ __all__ = [
     "MAX_ANNOTATION_BYTES",
     "OPT_OUT",
     "POLICIES",
+    "RECORD_ANNOTATION",
+    "Mode",
+    "Moment",
     "Operator",
     "Policy",
     "Profile",
     "Requirement",
     "Selector",
     "Toleration",
+    "Unsupported",
     "VirtualNode",
     "unmet",
 ]
@@ -31,6 +35,12 @@ POLICIES: tuple[Policy, ...] = get_args(Policy)
 DEFAULT_POLICY: Policy = "virtualNodeOnly"
 
 Operator = Literal["In", "NotIn", "Exists", "DoesNotExist"]
+Moment = Literal["creation", "binding"]
+Mode = Literal["enforce", "audit", "off"]
+Unsupported = Literal["warn", "refuse", "ignore"]
+
+RECORD_ANNOTATION = "eci-profile/selectors"
+"""The decision record: a JSON list of the selectors that applied to a pod."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +78,6 @@ def unmet(
 
 
 @dataclass(frozen=True, slots=True)
-class Selector:
-    """Which pods are meant, and what happens to them. A side that is None is not asked.
-
-    ``index`` is its place in the list as written.
-    """
-
-    name: str
-    namespace: tuple[Requirement, ...] | None
-    object: tuple[Requirement, ...] | None
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
-    policy: Policy = DEFAULT_POLICY
-    index: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Toleration:
     """What placement adds to a pod's tolerations. ``seconds`` is its tolerationSeconds."""
 
@@ -96,7 +90,11 @@ class Toleration:
 
 @dataclass(frozen=True, slots=True)
 class VirtualNode:
-    """What makes the scheduler put a pod on the virtual node; by default a VNode (363068)."""
+    """What makes the scheduler put a pod on a kind of virtual node; by default a VNode (363068).
+
+    ``name``: empty for that of data.virtualNode. ``unsupported``: what becomes of a pod that ECI
+    cannot run.
+    """
 
     node_selector: Mapping[str, str] = field(
         default_factory=lambda: {"k8s.aliyun.com/vnode": "true"}
@@ -104,11 +102,68 @@ class VirtualNode:
     tolerations: tuple[Toleration, ...] = (
         Toleration(key="k8s.aliyun.com/vnode", operator="Equal", value="true", effect="NoSchedule"),
     )
+    name: str = ""
+    unsupported: Unsupported = "warn"
+
+    def holds(self, labels: Mapping[str, str]) -> bool:
+        """Whether labels, of a node or of a pod's nodeSelector, have all of its nodeSelector.
+
+        A virtual node without a nodeSelector is none that labels could tell.
+        """
+        items = self.node_selector.items()
+        return bool(items) and all(labels.get(key) == value for key, value in items)
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Which pods are meant, and what happens to them. A side that is None is not asked.
+
+    Without either side it is for every pod that goes to the virtual node, and places none. ``at``:
+    when its effect is added. ``percentage``: the share of the pods that it takes of those that
+    match. ``node``: where it places pods; None, without either side, for any of the virtual nodes.
+    ``index`` is its place in the list as written, ``rank`` its place in the order that counts.
+    """
+
+    name: str
+    namespace: tuple[Requirement, ...] | None
+    object: tuple[Requirement, ...] | None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    at: Moment = "creation"
+    policy: Policy = DEFAULT_POLICY
+    mode: Mode = "enforce"
+    percentage: int = 100
+    node: VirtualNode | None = field(default_factory=VirtualNode)
+    index: int = 0
+    rank: int = 0
+
+    @property
+    def effect_only(self) -> bool:
+        """Whether it is for the pods that others place, and places none itself."""
+        return self.namespace is None and self.object is None
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether it adds anything."""
+        return bool(self.annotations or self.labels)
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The selectors in the order in which they count, and the virtual node they place pods on."""
+    """The selectors in the order in which they count, and the virtual nodes.
+
+    ``virtual_nodes`` has the default one, and those of data.virtualNodes. ``record_always``: each
+    pod that a selector applies to gets a decision record, not only those that need one.
+    """
 
     selectors: tuple[Selector, ...] = ()
-    virtual_node: VirtualNode = field(default_factory=VirtualNode)
+    virtual_nodes: tuple[VirtualNode, ...] = (VirtualNode(),)
+    record_always: bool = False
+
+    @property
+    def waits_for_binding(self) -> bool:
+        """Whether a selector has an effect that is added at binding."""
+        return any(
+            each.at == "binding" and each.has_effect and each.mode != "off"
+            for each in self.selectors
+        )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from .model import DEFAULT_POLICY, Profile, Selector, Toleration, VirtualNode
-from .problems import Problem, Problems, problem, unreadable
+from .problems import Problem, Problems, problem, show, unreadable
 from .schema import (
     WrittenEffect,
     WrittenSelector,
@@ -15,10 +17,24 @@ from .schema import (
     WrittenVirtualNode,
     check_selectors,
     check_virtual_node,
+    check_virtual_nodes,
 )
 from .text import MAX_BYTES, Reading, TextError, read, too_large
 
-__all__ = ["ParsedProfile", "ProfileError", "parse"]
+__all__ = ["KEYS", "ParsedProfile", "ProfileError", "parse"]
+
+_RECORDS = ("needed", "always")
+_DEFAULTS: Mapping[str, Any] = {
+    "selectors": [],
+    "virtualNode": {},
+    "virtualNodes": {},
+    "record": "needed",
+}
+KEYS = tuple(_DEFAULTS)
+"""The keys of a ConfigMap's data that are read."""
+_MOST_KEYS = 1_000  # looked at for a misspelt one
+_LONGEST_KEY = 40
+_CLOSE = 0.8
 
 
 class ProfileError(ValueError):
@@ -48,50 +64,64 @@ class ParsedProfile(Profile):
 
 
 def parse(data: Mapping[str, object] | None) -> ParsedProfile:
-    """Read the data of a ConfigMap. Keys but selectors and virtualNode belong to others.
+    """Read the data of a ConfigMap. Other keys than `KEYS` belong to others.
 
     Raises ProfileError, which names every problem: a profile is taken whole or not at all.
     """
+    texts = {key: _read(data, key) for key in KEYS}
+    given = {key: _given(key, reading.value) for key, (reading, _) in texts.items()}
+    node, of_node = check_virtual_node(given["virtualNode"])
+    nodes, of_nodes = check_virtual_nodes(given["virtualNodes"])
+    selectors, of_selectors = check_selectors(given["selectors"], nodes)
+    found = (of_selectors, of_node, of_nodes, _check_record(given["record"]))
     problems = Problems()
-    selectors_text = _read(data, "selectors", problems)
-    selectors, found = check_selectors(_given(selectors_text.value, []))
-    problems.add(found.first, found.count)
-    node_text = _read(data, "virtualNode", problems)
-    node, found = check_virtual_node(_given(node_text.value, {}))
-    problems.add(found.first, found.count)
+    for (_, unread), of_value in zip(texts.values(), found, strict=True):
+        problems.extend(unread)
+        problems.extend(of_value)
     if problems.count:
         raise ProfileError(problems)
     warnings = (
-        *_duplicates("selectors", selectors_text),
-        *_duplicates("virtualNode", node_text),
-        *_warnings(selectors, selectors_text.value),
+        *(each for key in KEYS for each in _duplicates(key, texts[key][0])),
+        *_warnings(selectors, given["selectors"]),
+        *_misspelt_keys(data or {}),
     )
-    del selectors_text  # a large one's memory serves for what is made now
+    always = given["record"] == "always"
+    del texts, given  # the memory of a large one serves for what is made now
     ordered = sorted(enumerate(selectors), key=lambda entry: -(entry[1].priority or 0))
-    in_force = tuple(_selector(*entry) for entry in ordered)
-    return ParsedProfile(in_force, _virtual_node(node), warnings)
+    default = _virtual_node("", node)
+    named = {name: _virtual_node(name, written) for name, written in nodes.items()}
+    in_force = tuple(_selector(rank, *entry, default, named) for rank, entry in enumerate(ordered))
+    return ParsedProfile(in_force, (default, *named.values()), always, warnings)
 
 
-def _read(data: Mapping[str, object] | None, key: str, problems: Problems) -> Reading:
-    text = (data or {}).get(key)
+def _read(data: Mapping[str, object] | None, key: str) -> tuple[Reading, Problems]:
+    text, problems = (data or {}).get(key), Problems()
     if text is None:
-        return Reading(None)
+        return Reading(None), problems
     if not isinstance(text, str):
         message = f"must be text; write `{key}: |` before it"
     elif size := too_large(text):
         message = f"has {size} bytes, but a ConfigMap holds at most {MAX_BYTES} (1.5 MiB)"
     else:
         try:
-            return read(text)
+            return read(text), problems
         except TextError as error:
             problems.add([unreadable(key, error)])
-            return Reading(None)
+            return Reading(None), problems
     problems.add([problem(key, None, (), message)])
-    return Reading(None)
+    return Reading(None), problems
 
 
-def _given(value: Any, default: Any) -> Any:
-    return default if value in (None, "") else value
+def _given(key: str, value: Any) -> Any:
+    return _DEFAULTS[key] if value in (None, "") else value
+
+
+def _check_record(value: Any) -> Problems:
+    problems = Problems()
+    if value not in _RECORDS:
+        message = f"must be {' or '.join(map(show, _RECORDS))}, got {show(value)}"
+        problems.add([problem("record", value, (), message)])
+    return problems
 
 
 def _duplicates(root: str, reading: Reading) -> Iterator[Problem]:
@@ -112,22 +142,46 @@ def _warnings(selectors: Iterable[WrittenSelector], value: Any) -> Iterator[Prob
             )
 
 
-def _selector(index: int, written: WrittenSelector) -> Selector:
+def _misspelt_keys(data: Mapping[str, object]) -> Iterator[Problem]:
+    """Keys that look like misspelt ones of ours. Others belong to others, so they are no errors."""
+    known = {key.lower(): key for key in KEYS}
+    for key in islice(data, _MOST_KEYS):
+        if key not in KEYS and len(key) <= _LONGEST_KEY:
+            close = difflib.get_close_matches(key.lower(), known, n=1, cutoff=_CLOSE)
+            if close:
+                message = f"is no key of a profile and is ignored, did you mean {known[close[0]]}?"
+                yield problem(key, None, (), message)
+
+
+def _selector(
+    rank: int,
+    index: int,
+    written: WrittenSelector,
+    default: VirtualNode,
+    named: Mapping[str, VirtualNode],
+) -> Selector:
     namespace, pod = written.namespace_selector, written.object_selector
     effect = written.effect or WrittenEffect()
+    effect_only = namespace is None and pod is None
+    node = None if effect_only and written.virtual_node is None else default
     return Selector(
         written.name,
         namespace.requirements() if namespace else None,
         pod.requirements() if pod else None,
         dict(sorted((effect.annotations or {}).items())),
         dict(sorted((effect.labels or {}).items())),
+        effect.at or "creation",
         written.policy.name() if written.policy else DEFAULT_POLICY,
+        written.mode or "enforce",
+        100 if written.percentage is None else written.percentage,
+        node if written.virtual_node is None else named[written.virtual_node],
         index,
+        rank,
     )
 
 
-def _virtual_node(written: WrittenVirtualNode) -> VirtualNode:
-    node = VirtualNode()
+def _virtual_node(name: str, written: WrittenVirtualNode) -> VirtualNode:
+    node = VirtualNode(name=name, unsupported=written.unsupported or "warn")
     if written.node_selector is not None:
         node = replace(node, node_selector=dict(sorted(written.node_selector.items())))
     if written.tolerations is not None:

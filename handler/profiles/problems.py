@@ -31,6 +31,9 @@ MAX_PROBLEMS = 100
 thousands."""
 
 _SHOWN = 60
+# Of the CRD version (460223), which fields some paste.
+_OF_THE_CRD = {"objectLabels": "objectSelector", "namespaceLabels": "namespaceSelector"}
+_WITHOUT_COUNTERPART = "namespaceResourceLimit"
 _MAPS = frozenset(("annotations", "labels", "matchLabels", "nodeSelector"))
 
 
@@ -70,6 +73,10 @@ class Problems:
         """Add what was found, in its order. ``count``: how many there are, if not all are here."""
         self.first += found[: MAX_PROBLEMS - len(self.first)]
         self.count += len(found) if count is None else count
+
+    def extend(self, others: Problems) -> None:
+        """Add those of another part."""
+        self.add(others.first, others.count)
 
 
 def problem(
@@ -198,6 +205,13 @@ def not_text(value: Any) -> str:
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:
+    if (ours := _OF_THE_CRD.get(name)) in known:
+        return (
+            f"unknown field, here it is {ours}; python -m handler convert translates Selector"
+            " objects"
+        )
+    if name == _WITHOUT_COUNTERPART:
+        return "unknown field; it has no counterpart here"
     lowered = {field.lower(): field for field in known}
     # To compare takes time with the length of both.
     close = difflib.get_close_matches(name.lower(), lowered, n=1) if len(name) <= _SHOWN else None

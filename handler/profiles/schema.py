@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -30,7 +30,15 @@ from .label_selector import (
     Text,
 )
 from .labels import check_label_key, check_label_value
-from .model import MAX_ANNOTATION_BYTES, POLICIES, Policy
+from .model import (
+    MAX_ANNOTATION_BYTES,
+    POLICIES,
+    RECORD_ANNOTATION,
+    Mode,
+    Moment,
+    Policy,
+    Unsupported,
+)
 from .problems import MAX_PROBLEMS, Problem, Problems, in_order, problem, problems_of, show
 from .text import Location
 
@@ -42,6 +50,7 @@ __all__ = [
     "WrittenVirtualNode",
     "check_selectors",
     "check_virtual_node",
+    "check_virtual_nodes",
 ]
 
 # The API server ties these annotations to other fields of a pod, so a pod that got one could be
@@ -61,6 +70,7 @@ _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,9}")
 # One call of pydantic lets no other thread go on, and takes about a microsecond a value.
 _MOST_OF_A_SELECTOR = 10_000
 _MOST_OF_A_NODE = 1_000
+_MOST_NODES = 20  # a node that is none of them is looked at once for each
 _MANY = 1_000  # errors, each of which takes 2 us and 1 KB to tell
 
 _FORM = ConfigDict(extra="forbid", alias_generator=to_camel)
@@ -69,6 +79,8 @@ _FORM = ConfigDict(extra="forbid", alias_generator=to_camel)
 def _check_effect_annotation(key: str) -> str:
     if _TIED_ANNOTATION.fullmatch(key):
         raise ValueError("this annotation belongs to other fields of a pod, no effect may add it")
+    if key == RECORD_ANNOTATION:
+        raise ValueError("this annotation is the decision record, no effect may add it")
     return key
 
 
@@ -87,6 +99,12 @@ def _whole_number(bits: int) -> AfterValidator:
         return number
 
     return AfterValidator(check)
+
+
+def _check_percentage(percentage: int) -> int:
+    if not 0 <= percentage <= 100:
+        raise ValueError("must be a whole number from 0 to 100")
+    return percentage
 
 
 def _check_policy(policy: Any) -> Any:
@@ -135,6 +153,7 @@ class WrittenEffect:
         dict[Annotated[AnnotationKey, AfterValidator(_check_effect_annotation)], Text] | None
     ) = None
     labels: dict[LabelKey, LabelValue] | None = None
+    at: Moment | None = None
 
 
 @validated(frozen=True, slots=True, config=_FORM)
@@ -145,6 +164,9 @@ class WrittenSelector:
     effect: WrittenEffect | None = None
     policy: Annotated[WrittenPolicy, BeforeValidator(_check_policy)] | None = None
     priority: Annotated[int, Strict(), _whole_number(32)] | None = None
+    mode: Mode | None = None
+    percentage: Annotated[int, Strict(), AfterValidator(_check_percentage)] | None = None
+    virtual_node: Text | None = None
 
 
 @validated(frozen=True, slots=True, config=_FORM)
@@ -185,6 +207,7 @@ class WrittenToleration:
 class WrittenVirtualNode:
     node_selector: dict[LabelKey, LabelValue] | None = None
     tolerations: list[WrittenToleration] | None = None
+    unsupported: Unsupported | None = None
 
 
 _FIELDS = {
@@ -211,8 +234,13 @@ _VIRTUAL_NODE = TypeAdapter(WrittenVirtualNode)
 _Form = TypeVar("_Form")
 
 
-def check_selectors(value: Any) -> tuple[list[WrittenSelector], Problems]:
-    """The selectors, and the problems that the value has."""
+def check_selectors(
+    value: Any, virtual_nodes: Collection[str]
+) -> tuple[list[WrittenSelector], Problems]:
+    """The selectors, and the problems that the value has.
+
+    ``virtual_nodes`` are the names that a selector may give.
+    """
     selectors: list[WrittenSelector] = []
     problems = Problems()
     if not isinstance(value, list):
@@ -221,6 +249,7 @@ def check_selectors(value: Any) -> tuple[list[WrittenSelector], Problems]:
     owners: dict[str, int] = {}
     for index, item in enumerate(value):  # one by one, so that other threads go on in between
         at, found = (index,), list(_rules(value, index, owners))
+        found += _unknown_node(value, index, virtual_nodes)
         if (size := _size(item)) > _MOST_OF_A_SELECTOR:
             message = f"has {size} values, at most {_MOST_OF_A_SELECTOR}; write several selectors"
             problems.add([problem("selectors", value, at, message)])
@@ -239,18 +268,55 @@ def check_selectors(value: Any) -> tuple[list[WrittenSelector], Problems]:
 
 
 def check_virtual_node(value: Any) -> tuple[WrittenVirtualNode, Problems]:
-    """The virtual node, and the problems that the value has."""
+    """The virtual node of data.virtualNode, and the problems that the value has."""
+    return _check_node("virtualNode", value, ())
+
+
+def check_virtual_nodes(value: Any) -> tuple[dict[str, WrittenVirtualNode], Problems]:
+    """The virtual nodes of data.virtualNodes by name, and the problems that the value has."""
+    nodes: dict[str, WrittenVirtualNode] = {}
     problems = Problems()
-    if (size := _size(value)) > _MOST_OF_A_NODE:
+    if not isinstance(value, dict):
+        message = f"must be an object with a virtual node under each name, got {show(value)}"
+        problems.add([problem("virtualNodes", value, (), message)])
+        return nodes, problems
+    if len(value) > _MOST_NODES:
+        message = f"has {len(value)} virtual nodes, at most {_MOST_NODES}"
+        problems.add([problem("virtualNodes", value, (), message)])
+        return nodes, problems
+    for name in value:
+        nodes[name], found = _check_node("virtualNodes", value, (name,))
+        if not name.strip():
+            message = "a name must not be empty"
+            problems.add([problem("virtualNodes", value, (name,), message, at_key=True)])
+        problems.extend(found)
+    return nodes, problems
+
+
+def _check_node(root: str, value: Any, at: Location) -> tuple[WrittenVirtualNode, Problems]:
+    problems = Problems()
+    item = value[at[0]] if at else value
+    if (size := _size(item)) > _MOST_OF_A_NODE:
         message = f"has {size} values, at most {_MOST_OF_A_NODE}"
-        problems.add([problem("virtualNode", value, (), message)])
+        problems.add([problem(root, value, at, message)])
         return WrittenVirtualNode(), problems
     try:
-        return _VIRTUAL_NODE.validate_python(value), problems
+        return _VIRTUAL_NODE.validate_python(item), problems
     except ValidationError as error:
-        found = _told(_VIRTUAL_NODE, error, value, "virtualNode", value, ())
+        found = _told(_VIRTUAL_NODE, error, item, root, value, at)
         problems.add(in_order(found, value))
         return WrittenVirtualNode(), problems
+
+
+def _unknown_node(value: Any, index: int, known: Collection[str]) -> Iterator[Problem]:
+    selector = value[index]
+    name = selector.get("virtualNode") if isinstance(selector, dict) else None
+    if isinstance(name, str) and name not in known:
+        names = ", ".join(show(each) for each in list(known)[:MAX_PROBLEMS])
+        message = (
+            f"must be a name in data.virtualNodes ({names or 'which has none'}), got {show(name)}"
+        )
+        yield problem("selectors", value, (index, "virtualNode"), message)
 
 
 def _told(
@@ -259,7 +325,10 @@ def _told(
     """The problems of an item, or of its first entries where all of them are too many to tell."""
 
     def known(location: Location) -> list[str]:
-        return _FIELDS[next((p for p in reversed(location) if isinstance(p, str)), root)]
+        names = [part for part in location if isinstance(part, str)]
+        if root == "virtualNodes":  # the first is the name of a virtual node
+            names[:1] = ["virtualNode"]
+        return _FIELDS[names[-1] if names else root]
 
     if error.error_count() > _MANY:
         try:
@@ -309,29 +378,52 @@ def _rules(selectors: list[Any], index: int, owners: dict[str, int]) -> Iterator
         yield found(
             "name", message=f"selectors[{owners[name]}] has this name too; names must be unique"
         )
-    misspelt = not selector.keys() <= _OF_A_SELECTOR
-    if not misspelt and all(
-        selector.get(field) is None for field in ("namespaceSelector", "objectSelector")
-    ):
-        yield found(message="needs a namespaceSelector, an objectSelector, or both")
-    effect = selector.get("effect")
+    if selector.keys() <= _OF_A_SELECTOR:  # with a misspelt one, what is missing may be that
+        for field, message in _without_a_side(selector):
+            yield found(*field, message=message)
+    for field, message in _of_effect(selector.get("effect")):
+        yield found("effect", *field, message=message)
+
+
+def _of_effect(effect: Any) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What is wrong with the entries of an effect taken together."""
     if not isinstance(effect, dict):
         return
     for kind, most in (("annotations", MAX_ANNOTATION_BYTES), ("labels", MAX_LABEL_BYTES)):
         entries = effect.get(kind)
         if isinstance(entries, dict) and (size := _bytes(entries)) > most:
-            yield found("effect", kind, message=f"{size} bytes; a pod takes at most {most}")
+            yield (kind,), f"{size} bytes; a pod takes at most {most}"
     annotations = effect.get("annotations")
     if isinstance(annotations, dict):
         cost = annotations.get(_DELETION_COST)
         if isinstance(cost, str) and not _is_int32(cost):
             message = f'must be a 32-bit whole number such as "-100", got {show(cost)}'
-            yield found("effect", "annotations", _DELETION_COST, message=message)
+            yield ("annotations", _DELETION_COST), message
 
 
 def _bytes(entries: dict[str, Any]) -> int:
     texts = (text for item in entries.items() for text in item if isinstance(text, str))
     return sum(len(text.encode("utf-8", "replace")) for text in texts)
+
+
+def _without_a_side(selector: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What a selector must not be without a namespaceSelector and an objectSelector."""
+    if any(selector.get(side) is not None for side in ("namespaceSelector", "objectSelector")):
+        return
+    effect = selector.get("effect")
+    if not isinstance(effect, dict) or not (effect.get("annotations") or effect.get("labels")):
+        yield (), "needs a namespaceSelector, an objectSelector, or both"
+        return
+    for field, why in (
+        ("policy", "places no pod"),
+        ("percentage", "matches no pods of which it could take a share"),
+    ):
+        if selector.get(field) is not None:
+            yield (
+                (field,),
+                f"a selector with an effect only {why}; leave {field} out, or add a"
+                " namespaceSelector or an objectSelector",
+            )
 
 
 def _is_int32(text: str) -> bool:

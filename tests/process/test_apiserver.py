@@ -86,6 +86,28 @@ def test_objects_are_found_as_they_are_now(server: APIServer, api: Any) -> None:
     assert client.VersionApi(api.api_client).get_code().minor == "36"
 
 
+def test_nodes_and_pods_are_read_with_the_rights_of_effects_at_binding(
+    server: APIServer, api: Any
+) -> None:
+    server.effects_at_binding = True
+    server.put_node("worker", {"a": "b"})
+    server.put_pod("default", {"metadata": {"name": "web", "annotations": {"c": "d"}}})
+    assert api.read_node("worker").metadata.labels == {"a": "b"}
+    pod = api.read_namespaced_pod("web", "default")
+    assert (pod.kind, pod.metadata.annotations) == ("Pod", {"c": "d"})
+    for read_all in (api.list_node, api.list_pod_for_all_namespaces):
+        with pytest.raises(client.ApiException, match="403"):
+            read_all()
+    server.delete_node("worker")
+    server.delete_pod("default", "web")
+    for method, names in (
+        (api.read_node, ["worker"]),
+        (api.read_namespaced_pod, ["web", "default"]),
+    ):
+        with pytest.raises(client.ApiException, match="404"):
+            method(*names)
+
+
 def test_what_is_absent_is_not_found(server: APIServer, api: Any) -> None:
     server.delete_config_map("kube-system", "eci-profile")
     for name in ("x", "eci-profile"):
@@ -144,6 +166,20 @@ def test_a_rotated_token_is_no_longer_accepted(server: APIServer, api: Any, tmp_
             'deployments.apps "web" is forbidden: User "{}" cannot patch resource "deployments"'
             ' in API group "apps" in the namespace "default"',
             {"name": "web", "group": "apps", "kind": "deployments"},
+        ),
+        (
+            "GET",
+            "/api/v1/nodes/worker",
+            'nodes "worker" is forbidden: User "{}" cannot get resource "nodes" in API group ""'
+            " at the cluster scope",
+            {"name": "worker", "kind": "nodes"},
+        ),
+        (
+            "GET",
+            "/api/v1/namespaces/default/pods/web",
+            'pods "web" is forbidden: User "{}" cannot get resource "pods" in API group ""'
+            ' in the namespace "default"',
+            {"name": "web", "kind": "pods"},
         ),
         ("GET", "/", 'forbidden: User "{}" cannot get path "/"', {}),
     ],

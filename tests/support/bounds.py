@@ -519,8 +519,8 @@ def reviewing(body: bytes) -> None:
     review = read_review(body)
     assert review.pod
     labels = (review.pod.metadata and review.pod.metadata.labels) or {}
-    selectors = Matcher(IN_FORCE).match(labels, {})
-    decision = decide_pod(review.pod, selectors, IN_FORCE.virtual_node)
+    matcher = Matcher(IN_FORCE)
+    decision = decide_pod(review.pod, matcher.match(labels, {}), matcher, "1")
     response = Response(operations=decision.operations, warnings=warnings(decision))
     write_review(review, response)
 

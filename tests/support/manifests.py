@@ -34,11 +34,25 @@ class Choice:
     certs: str = "self-signed"
     url: str = ""
     components: tuple[str, ...] = ()
+    profile: str = "kube-system/eci-profile"
 
     def __str__(self) -> str:
-        return "-".join(filter(None, (self.host, self.certs, self.url and "url", *self.components)))
+        words = (self.host, self.certs, self.url and "url", *self.components)
+        name = "" if self.profile == Choice.profile else self.profile.replace("/", "-")
+        return "-".join(filter(None, (*words, name)))
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What the function is told by it."""
+        namespace, name = self.profile.split("/")
+        names = {"ECI_PROFILE_NAMESPACE": namespace, "ECI_PROFILE_NAME": name}
+        return {
+            **(names if self.profile != Choice.profile else {}),
+            **({"ECI_PROFILE_BINDING": "1"} if BINDING in self.components else {}),
+        }
 
 
+BINDING = "effects-at-binding"
 HOSTS = ("deployment", "knative", "openfaas")
 CERTS = ("self-signed", "cert-manager")
 CHOICES = (
@@ -51,6 +65,15 @@ CHOICES = (
         for component in ("before-1.27", "before-1.21", "before-1.16")
     ),
     Choice("external", url=URL, components=("before-1.16",)),
+    *(Choice(host, certs, components=(BINDING,)) for host in HOSTS for certs in CERTS),
+    *(Choice(host, url=URL, components=(BINDING,)) for host in (*HOSTS[1:], "external")),
+    *(
+        Choice(host, components=components, profile="team-a/123")
+        for host in HOSTS
+        for components in ((BINDING, "before-1.27"), ("before-1.21", BINDING, "on-virtual-node"))
+    ),
+    Choice("external", url=URL, components=(BINDING, "before-1.16"), profile="kube-system/acs"),
+    Choice("knative", url=URL, profile="team-a/acs-profile.v2"),
 )
 
 
@@ -78,6 +101,8 @@ def rendered(choice: Choice) -> tuple[Document, ...]:
         "IMAGE": IMAGE if choice.host != "external" else "",
         "URL": choice.url,
         "COMPONENTS": " ".join(choice.components),
+        "PROFILE_NAMESPACE": choice.profile.split("/")[0],
+        "PROFILE_NAME": choice.profile.split("/")[1],
     }
     return _documents([str(K8S / "install.sh"), "render"], variables)
 

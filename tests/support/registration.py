@@ -48,8 +48,7 @@ def selects(webhook: Document, written: Document, namespace_labels: Mapping[str,
 
 def concerned(webhook: Document, request: Document) -> bool:
     (rule,) = webhook["rules"]
-    return (
-        request["resource"]["resource"] in rule["resources"]
-        and request["operation"] in rule["operations"]
-        and not request.get("subResource")
+    named = (request["resource"]["resource"], request.get("subResource"))
+    return "/".join(filter(None, named)) in rule["resources"] and (
+        request["operation"] in rule["operations"]
     )

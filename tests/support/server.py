@@ -277,6 +277,23 @@ def review_of(pod: Mapping[str, Any], **request: Any) -> dict[str, Any]:
     }
 
 
+def binding_of(
+    namespace: str, name: str, node: str, uid: str | None = None, **metadata: Any
+) -> dict[str, Any]:
+    """A review of a pod's binding to a node, with what kube-apiserver puts around the Binding."""
+    identity = {"name": name, "namespace": namespace, **({"uid": uid} if uid else {})}
+    bound = {
+        "kind": "Binding",
+        "apiVersion": "v1",
+        "metadata": {**identity, **metadata},
+        "target": {"kind": "Node", "name": node},
+    }
+    kind = {"group": "", "version": "v1", "kind": "Binding"}
+    review = review_of(bound, kind=kind, requestKind=kind)
+    review["request"] |= {"subResource": "binding", "requestSubResource": "binding"}
+    return review
+
+
 def checked(reply: Reply, review: Mapping[str, Any]) -> dict[str, Any]:
     """The response in a reply, checked as kube-apiserver checks it (verifyAdmissionResponse)."""
     assert reply.status == 200, reply.body

@@ -14,7 +14,7 @@ import pytest
 from apiserver import APIServer
 from cryptography import x509
 from front import front, make, needs_nginx
-from manifests import IMAGE, K8S, Choice, needs_kubectl, rendered
+from manifests import BINDING, HOSTS, IMAGE, K8S, Choice, needs_kubectl, rendered
 from server import ROOT, clean_environment, serving
 
 pytestmark = [
@@ -115,6 +115,65 @@ def test_install_and_uninstall_can_be_repeated(
     assert cluster.names() - before == {PROFILE}
 
 
+def test_every_webhook_of_the_bindings_component_gets_the_ca(
+    cluster: APIServer, tmp_path: Path
+) -> None:
+    out = done(run(tmp_path, cluster, "install", IMAGE=IMAGE, COMPONENTS=BINDING))
+    assert "Kubernetes before 1.35 adds their annotations, but not their labels" in out
+    key = ("admissionregistration.k8s.io/v1", REGISTRATIONS[0], "", "eci-profile")
+    assert len(cluster.get(*key)["webhooks"]) == 2
+    assert bundles(cluster) == {secret(cluster, "eci-profile-tls")["ca.crt"]}
+    ca = secret(cluster, "eci-profile-ca")
+    done(run(tmp_path, cluster, "renew-certificate", DAYS="4000"))
+    assert secret(cluster, "eci-profile-ca") != ca
+    assert bundles(cluster) == {secret(cluster, "eci-profile-tls")["ca.crt"]}
+
+    done(run(tmp_path, cluster, "install", IMAGE=IMAGE))  # without it again
+    (webhook,) = cluster.get(*key)["webhooks"]
+    assert webhook["name"] == "mutate.eci-profile.svc"
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_profile_under_another_name(host: str, cluster: APIServer, tmp_path: Path) -> None:
+    names = {"PROFILE_NAME": "acs-profile", "PROFILE_NAMESPACE": "team-a"}
+    wanted = {"HOST": host, "CERTS": "cert-manager", "IMAGE": IMAGE, **names}
+    crd = {"kind": "CustomResourceDefinition", "metadata": {"name": "functions.openfaas.com"}}
+    cluster.put("apiextensions.k8s.io/v1", "customresourcedefinitions", "", crd)
+    was = copy.deepcopy(cluster.objects)
+    result = run(tmp_path, cluster, "install", **wanted)
+    assert result.returncode != 0
+    assert "there is no namespace team-a; create it first" in result.stderr
+    assert cluster.objects == was
+
+    cluster.put_namespace("team-a")
+    before = cluster.names()
+    done(run(tmp_path, cluster, "install", **wanted))
+    expected = resources(Choice(host, "cert-manager", profile="team-a/acs-profile"))
+    assert {"configmaps/team-a/acs-profile", "roles/team-a/eci-profile"} <= expected
+    assert cluster.names() - before == expected
+    out = done(run(tmp_path, cluster, "install", **wanted))
+    assert "the profile, ConfigMap team-a/acs-profile, stays as it is" in out
+
+    result = run(tmp_path, cluster, "uninstall", PROFILE_NAMESPACE="A")
+    assert "PROFILE_NAMESPACE must be" in result.stderr
+    assert cluster.names() - before == expected
+    out = done(run(tmp_path, cluster, "uninstall", **names))
+    assert "kubectl -n team-a delete configmap acs-profile" in out
+    assert cluster.names() - before == {"configmaps/team-a/acs-profile"}
+
+
+def test_settings_are_told_where_they_cannot_be_made(cluster: APIServer, tmp_path: Path) -> None:
+    wanted = {"COMPONENTS": BINDING, "PROFILE_NAME": "acs-profile"}
+    out = done(run(tmp_path, cluster, "install", HOST="openfaas", IMAGE=IMAGE, **wanted))
+    settings = ("NAMESPACE=kube-system", "NAME=acs-profile", "BINDING=1")
+    assert "stack.yaml" + "".join(f" --env ECI_PROFILE_{each}" for each in settings) in out
+    url = "https://eci.example.com"
+    out = done(run(tmp_path, cluster, "install", HOST="external", URL=url, **wanted))
+    assert " ".join(f"ECI_PROFILE_{each}" for each in settings) in out
+    out = done(run(tmp_path, cluster, "install", HOST="external", URL=url))
+    assert "where the function runs" not in out
+
+
 def test_a_certificate_is_renewed_and_its_ca_stays(cluster: APIServer, tmp_path: Path) -> None:
     done(run(tmp_path, cluster, "install", IMAGE=IMAGE))
     before, ca = secret(cluster, "eci-profile-tls"), secret(cluster, "eci-profile-ca")
@@ -174,8 +233,10 @@ def test_the_cluster_test_leaves_an_install_alone(cluster: APIServer, tmp_path: 
 
 
 @needs_nginx
-@pytest.mark.parametrize("works", [True, False])
-def test_the_cluster_test_tells_whether_pods_are_changed(works: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("works", "profile"), [(True, ""), (True, "acs"), (False, "")])
+def test_the_cluster_test_tells_whether_pods_are_changed(
+    works: bool, profile: str, tmp_path: Path
+) -> None:
     tls = tmp_path / "tls"
     tls.mkdir()
     make(tls, name="localhost")
@@ -185,12 +246,16 @@ def test_the_cluster_test_tells_whether_pods_are_changed(works: bool, tmp_path: 
         settings = {"KUBECONFIG": str(kubeconfig), "ECI_PROFILE_TTL": "1"}
         if not works:
             settings["ECI_PROFILE_NAME"] = "another"
+        if profile:
+            settings |= {"ECI_PROFILE_NAME": profile, "ECI_PROFILE_NAMESPACE": "kube-public"}
         with (
             serving(settings, tmp_path / "server.log") as function,
             front(function.port, tls, server_name="localhost") as running,
         ):
             url = f"https://localhost:{running.port}"
             wanted = {"HOST": "external", "URL": url, "PATIENCE": "3"}
+            if profile:
+                wanted |= {"PROFILE_NAME": profile, "PROFILE_NAMESPACE": "kube-public"}
             result = run(tmp_path, cluster, "test-cluster", **wanted)
         assert result.returncode == (0 if works else 2), result.stdout + result.stderr
         assert result.stdout.count("ok: ") == (7 if works else 4)

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from apiserver import APIServer, Request
 from manifests import (
+    BINDING,
     CHOICES,
     HOSTS,
     IMAGE,
@@ -31,7 +32,8 @@ from manifests import (
     pod_templates,
     rendered,
 )
-from server import clean_environment, review_of, serving
+from registration import concerned, selects
+from server import DATA, clean_environment, review_of, serving
 
 from handler.profiles.parse import parse
 
@@ -91,7 +93,7 @@ def test_every_choice_is_valid(choice: Choice) -> None:
 def test_every_component_is_in_a_choice() -> None:
     chosen = {component for choice in CHOICES for component in choice.components}
     components = {folder.name for folder in folders("Component")}
-    assert components == chosen | {"cert-manager", "url"}
+    assert components == chosen | {"cert-manager", "url", "url-at-binding"}
 
 
 def test_every_file_is_in_a_kustomization() -> None:
@@ -118,10 +120,9 @@ def test_versions_fit_old_clusters(choice: Choice) -> None:
     for registration in registrations:
         beta = registration["apiVersion"] == "admissionregistration.k8s.io/v1beta1"
         assert beta == ("before-1.16" in choice.components)
-        (webhook,) = registration["webhooks"]
-        assert ("matchConditions" in webhook) == (
-            not any(component.startswith("before-") for component in choice.components)
-        )
+        narrow = ["matchConditions" in webhook for webhook in registration["webhooks"]]
+        old = any(component.startswith("before-") for component in choice.components)
+        assert narrow == [not old, *[False] * (len(narrow) - 1)]
     before_1_21 = {"before-1.21", "before-1.16"} & set(choice.components)
     for budget in of_kind(documents, "PodDisruptionBudget"):
         assert budget["apiVersion"] == ("policy/v1beta1" if before_1_21 else "policy/v1")
@@ -136,9 +137,14 @@ def _deployments(choice: Choice) -> list[Document]:
 
 @each_choice
 def test_the_registration_asks_for_what_the_function_answers(choice: Choice) -> None:
-    mutating = only(rendered(choice), "MutatingWebhookConfiguration")["webhooks"][0]
-    validating = only(rendered(choice), "ValidatingWebhookConfiguration")["webhooks"][0]
-    for webhook, path in ((mutating, "/mutate"), (validating, "/validate")):
+    mutating, *bind = only(rendered(choice), "MutatingWebhookConfiguration")["webhooks"]
+    (validating,) = only(rendered(choice), "ValidatingWebhookConfiguration")["webhooks"]
+    assert len(bind) == (BINDING in choice.components)
+    for webhook, path in (
+        (mutating, "/mutate"),
+        (validating, "/validate"),
+        *((each, "/bind") for each in bind),
+    ):
         config = webhook["clientConfig"]
         assert config == (
             {"url": f"{choice.url}{path}"}
@@ -155,16 +161,46 @@ def test_the_registration_asks_for_what_the_function_answers(choice: Choice) -> 
     assert excluded["values"] == EXCLUDED[choice.host]
     assert validating["rules"][0]["resources"] == ["configmaps"]
     assert validating["rules"][0]["operations"] == ["CREATE", "UPDATE"]
+    namespace, name = choice.profile.split("/")
     assert validating["namespaceSelector"] == {
-        "matchLabels": {"kubernetes.io/metadata.name": "kube-system"}
+        "matchLabels": {"kubernetes.io/metadata.name": namespace}
     }
+    for condition in validating.get("matchConditions", []):
+        assert condition["expression"] == f'has(request.name) && request.name == "{name}"'
+    for webhook in bind:
+        same = ("sideEffects", "namespaceSelector", "timeoutSeconds", "failurePolicy")
+        assert [webhook[field] for field in same] == [mutating[field] for field in same]
+        assert webhook["rules"] == [{**mutating["rules"][0], "resources": ["pods/binding"]}]
+        assert webhook["reinvocationPolicy"] == "Never"
+        assert "objectSelector" not in webhook  # a Binding has none of its pod's labels
+
+
+def test_bindings_are_sent_to_the_webhook_for_them() -> None:
+    mutate, bind = only(
+        rendered(Choice("deployment", components=(BINDING,))), "MutatingWebhookConfiguration"
+    )["webhooks"]
+    sent = set()
+    for path in DATA.glob("reviews/*.json"):
+        request = json.loads(path.read_text())["request"]
+        assert not (concerned(mutate, request) and concerned(bind, request))
+        if concerned(bind, request):
+            sent.add(path.stem)
+            for namespace, called in (("default", True), ("kube-system", False)):
+                labels = {"kubernetes.io/metadata.name": namespace}
+                assert selects(bind, request["object"], labels) == called
+    assert "pod-binding" in sent
+    assert all(name.startswith("pod-binding") for name in sent)
 
 
 @each_choice
 def test_kube_apiserver_reaches_pods_that_listen(choice: Choice) -> None:
     documents = rendered(choice)
-    for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
-        target = only(documents, kind)["webhooks"][0]["clientConfig"].get("service")
+    targets = [
+        webhook["clientConfig"].get("service")
+        for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+        for webhook in only(documents, kind)["webhooks"]
+    ]
+    for target in targets:
         if target is None:
             assert choice.url
             continue
@@ -241,9 +277,10 @@ def test_namespaces_agree(choice: Choice) -> None:
             case "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration":
                 expected = {None}
             case "Role" | "RoleBinding":
-                expected = {"kube-system"}
-            case "ConfigMap" if document["metadata"]["name"] == "eci-profile":
-                expected = {"kube-system"}
+                expected = {choice.profile.split("/")[0]}
+            case "ConfigMap" if "selectors" in document["data"]:
+                assert document["metadata"]["name"] == choice.profile.split("/")[1]
+                expected = {choice.profile.split("/")[0]}
             case "Function" | "ServiceAccount" if choice.host == "openfaas":
                 expected = {"openfaas-fn"}
         assert document["metadata"].get("namespace") in expected, document["metadata"]
@@ -255,7 +292,7 @@ def test_namespaces_have_the_label_by_which_the_registration_leaves_them_out(
 ) -> None:
     """Kubernetes before 1.21 doesn't set it itself."""
     documents = rendered(choice)
-    (webhook,) = only(documents, "MutatingWebhookConfiguration")["webhooks"]
+    webhook = only(documents, "MutatingWebhookConfiguration")["webhooks"][0]
     (expression,) = webhook["namespaceSelector"]["matchExpressions"]
     for namespace in of_kind(documents, "Namespace"):
         labels, name = namespace["metadata"]["labels"], namespace["metadata"]["name"]
@@ -468,6 +505,45 @@ def test_rbac_grants_what_the_function_asks_for_and_no_more(api: APIServer, tmp_
     assert _requests_of_the_function(api, tmp_path) == _grants(built(K8S / "base"))
 
 
+@each_choice
+def test_rights_settings_and_profile_agree(choice: Choice) -> None:
+    documents = rendered(choice)
+    namespace, name = choice.profile.split("/")
+    added = _grants(documents) - _grants(built(K8S / "base"))
+    paths = ("/api/v1/nodes/virtual-kubelet-1", "/api/v1/namespaces/team-a/pods/web")
+    expected = {_grant(Request("GET", path, True, 0, status=200)) for path in paths}
+    assert {grant for grant in added if grant[0] is None} == (
+        expected if BINDING in choice.components else set()
+    )
+    assert {grant for grant in _grants(documents) if grant[0] is not None} == {
+        (namespace, "get", "configmaps", name),
+        (namespace, "create", "events", None),
+    }
+    assert _own_settings(choice) == (choice.settings if choice.host != "external" else {})
+
+
+def _own_settings(choice: Choice) -> dict[str, str]:
+    """What the function's environment says, apart from what its host always sets."""
+    documents, always = rendered(choice), {"PORT", "ECI_PROFILE_TLS_DIR", "ECI_PROFILE_DRAIN"}
+    for function in of_kind(documents, "Function"):
+        environment: dict[str, str] = function["spec"]["environment"]
+        return environment
+    for name, template in pod_templates(documents):
+        if name != "eci-profile-front":
+            (container,) = template["spec"]["containers"]
+            variables = {each["name"]: each["value"] for each in container["env"]}
+            assert len(variables) == len(container["env"])
+            return {key: value for key, value in variables.items() if key not in always}
+    return {}
+
+
+@pytest.mark.parametrize("profile", ["a", "0", "x.y-z.0", "a" * 253])
+def test_a_profile_may_have_any_name(profile: str) -> None:
+    documents = rendered(Choice("deployment", profile=f"{'n' * 63}/{profile}"))
+    assert_valid(documents, VERSIONS[-1])
+    assert only(documents, "ConfigMap")["metadata"]["name"] == profile
+
+
 Grant = tuple[str | None, str, str, str | None]  # namespace, verb, resource, name; None is any
 
 
@@ -511,6 +587,10 @@ def _grant(request: Request) -> Grant:
     match request.path.split("?")[0].strip("/").split("/"):
         case ["api", "v1", "namespaces", _]:  # any, since pods are created in any
             return None, _verb(request), "namespaces", None
+        case ["api", "v1", "nodes", _]:
+            return None, _verb(request), "nodes", None
+        case ["api", "v1", "namespaces", _, "pods", _]:
+            return None, _verb(request), "pods", None
         case ["api", "v1", "namespaces", namespace, resource, name]:
             return namespace, _verb(request), resource, name
         case ["api", "v1", "namespaces", namespace, resource]:
@@ -532,6 +612,14 @@ def test_install_refuses_what_it_does_not_know(tmp_path: Path) -> None:
         ({"HOST": "external", "URL": "http://eci.example.com"}, "must begin with https"),
         ({"IMAGE": "x", "URL": URL}, "leave URL out"),
         ({"IMAGE": "x|y"}, "can't have"),
+        ({"IMAGE": "x", "PROFILE_NAME": "Acs"}, "PROFILE_NAME must be the name of a ConfigMap"),
+        ({"IMAGE": "x", "PROFILE_NAME": "a..b"}, "not 'a..b'"),
+        ({"IMAGE": "x", "PROFILE_NAME": "a" * 254}, "at most 253"),
+        ({"IMAGE": "x", "PROFILE_NAME": 'a\nb: "c'}, "PROFILE_NAME must be"),
+        ({"IMAGE": "x", "PROFILE_NAMESPACE": "a.b"}, "PROFILE_NAMESPACE must be the name of a"),
+        ({"IMAGE": "x", "PROFILE_NAMESPACE": "-a"}, "not '-a'"),
+        ({"IMAGE": "x", "PROFILE_NAMESPACE": "a" * 64}, "at most 63"),
+        ({"IMAGE": "x", "PROFILE_NAMESPACE": "eci-profile"}, "choose another namespace"),
     ):
         result = subprocess.run(
             [K8S / "install.sh", "render"],

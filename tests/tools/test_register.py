@@ -102,4 +102,19 @@ def test_it_narrows_what_was_rendered_for_an_old_cluster() -> None:
 
     again = register(str(SAMPLE), "--registration", "-", given=result.stdout)
     assert again.returncode == 2
-    assert "must have one webhook" in again.stderr
+    assert "must have one webhook for pods" in again.stderr
+
+
+@needs_kubectl
+def test_the_webhook_for_bindings_stays_as_it_is() -> None:
+    documents = rendered(Choice("deployment", components=("effects-at-binding",)))
+    bind = only(documents, "MutatingWebhookConfiguration")["webhooks"][1]
+    given = yaml.safe_dump_all(documents)
+    for arguments, trusted in (((), {}), (("--ca-bundle", "QUJD"), {"caBundle": "QUJD"})):
+        result = register(str(SAMPLE), "--registration", "-", *arguments, given=given)
+        assert result.returncode == 0, result.stderr
+        webhooks = yaml.safe_load(result.stdout)["webhooks"]
+        assert len(webhooks) == 4
+        assert [each["name"] for each in webhooks[:-1] if "bind" in each["name"]] == []
+        assert webhooks[-1] == {**bind, "clientConfig": {**bind["clientConfig"], **trusted}}
+        assert ("without a caBundle" in result.stderr) == (not trusted)

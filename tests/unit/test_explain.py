@@ -43,9 +43,12 @@ def test_the_patch_is_the_functions(name: str, function: Local, profile: Path) -
     assert explanation["patch"] == patch_of(response)
     assert explanation["pod"] == case.after
     assert explanation["warnings"] == response.get("warnings", [])
-    names = [each["name"] for each in explanation["selectors"] if each["matches"]]
+    # Without a uid, explain takes a pod that the function may draw out.
+    matching = [each for each in explanation["selectors"] if each["matches"]]
+    names = [each["name"] for each in matching if each.get("mode") != "audit"]
     audit = response.get("auditAnnotations", {})
-    assert ",".join(names) == audit.get("selectors", "")
+    if not any(each.get("percentage") == 0 for each in matching):
+        assert ",".join(names) == audit.get("selectors", "")
     assert (explanation["placement"] or {}).get("policy", "") == audit.get("placement", "")
 
 

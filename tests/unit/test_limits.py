@@ -10,6 +10,7 @@ from server import review_of
 from handler.admission.review import Response, read, write
 from handler.admission.warnings import warnings
 from handler.decision.decide import decide_pod
+from handler.decision.matching import Matcher
 from handler.profiles.parse import parse
 
 
@@ -17,7 +18,7 @@ def answer(pod: dict[str, Any], selectors: list[dict[str, Any]]) -> dict[str, An
     review = read(json.dumps(review_of(pod)).encode())
     assert review.pod is not None
     profile = parse({"selectors": json.dumps(selectors)})
-    decision = decide_pod(review.pod, profile.selectors, profile.virtual_node)
+    decision = decide_pod(review.pod, profile.selectors, Matcher(profile))
     written = write(review, Response(operations=decision.operations, warnings=warnings(decision)))
     response: dict[str, Any] = json.loads(written)["response"]
     response["operations"] = decision.operations

@@ -43,7 +43,25 @@ def test_so_do_an_empty_list_and_a_comment(text: str) -> None:
 
 
 def test_other_keys_belong_to_others() -> None:
-    assert parse({"vpcId": "vpc-1", "enableClusterIp": "true", "selector": "["}) == ParsedProfile()
+    assert (
+        parse({"vpcId": "vpc-1", "enableClusterIp": "true", "vSwitchIds": "["}) == ParsedProfile()
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("selector", "selectors"),
+        ("Selectors", "selectors"),
+        ("virtualnode", "virtualNode"),
+        ("virtual-nodes", "virtualNodes"),
+        ("records", "record"),
+    ],
+)
+def test_a_key_that_looks_misspelt_gets_a_warning(key: str, meant: str) -> None:
+    (warning,) = parse({key: "["}).warnings
+    expected = f"{key}: is no key of a profile and is ignored, did you mean {meant}?"
+    assert str(warning) == expected
 
 
 def test_comments_and_tabs_may_come_together() -> None:
@@ -100,13 +118,13 @@ def test_a_key_given_twice_is_doubted() -> None:
 
 def test_the_virtual_node_may_be_given_in_part() -> None:
     default = VirtualNode()
-    node = parse({"virtualNode": "nodeSelector: {type: virtual-kubelet}"}).virtual_node
+    node = parse({"virtualNode": "nodeSelector: {type: virtual-kubelet}"}).virtual_nodes[0]
     assert node.node_selector == {"type": "virtual-kubelet"}
     assert node.tolerations == default.tolerations
-    node = parse({"virtualNode": "tolerations: [{operator: Exists}]"}).virtual_node
+    node = parse({"virtualNode": "tolerations: [{operator: Exists}]"}).virtual_nodes[0]
     assert node.node_selector == default.node_selector
     assert node.tolerations == (Toleration(operator="Exists"),)
-    assert parse({"virtualNode": '{"tolerations": []}'}).virtual_node.tolerations == ()
+    assert parse({"virtualNode": '{"tolerations": []}'}).virtual_nodes[0].tolerations == ()
 
 
 def test_effects_may_be_as_large_as_the_api_server_allows_and_no_larger() -> None:
@@ -152,7 +170,7 @@ def selector(**fields: Any) -> dict[str, str]:
 def test_seconds_of_64_bits_are_taken(seconds: int) -> None:
     text = json.dumps({"tolerations": [{"operator": "Exists", "effect": "NoExecute"}]})
     text = text.replace('"NoExecute"', f'"NoExecute", "tolerationSeconds": {seconds}')
-    (toleration,) = parse({"virtualNode": text}).virtual_node.tolerations
+    (toleration,) = parse({"virtualNode": text}).virtual_nodes[0].tolerations
     assert toleration.seconds == seconds
 
 
@@ -255,7 +273,7 @@ def test_what_is_logged_of_a_wrong_profile_is_short(
     (record,) = caplog.records
     shown = vars(record)["problems"]
     assert len(shown) == 21
-    assert shown[20] == "and 19980 more"
+    assert shown[20] == "and 9980 more"
     assert state.errors.splitlines() == shown
     assert sum(map(len, shown)) < 4000
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from server import patch_of, review_of
+from strategies import VNODE, keys, label_selectors, maps, maybe, objects, policies, values
 
 from handler.admission.review import Response, read, write
 from handler.admission.warnings import warnings
@@ -21,39 +22,6 @@ from handler.profiles.parse import parse
 
 pytestmark = pytest.mark.no_cover  # examples take twice the time; the cases cover the code
 
-KEYS = ["app", "eci", "k8s.aliyun.com/x", "example.com/a"]
-VALUES = ["", "true", "web", "gpu"]
-VNODE = "k8s.aliyun.com/vnode"
-
-keys = st.sampled_from(KEYS)
-values = st.sampled_from(VALUES)
-maps = st.dictionaries(keys, values, max_size=3)
-
-
-def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.none() | strategy
-
-
-def objects(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    return st.fixed_dictionaries({}, optional=fields)
-
-
-expressions = st.one_of(
-    st.fixed_dictionaries(
-        {
-            "key": keys,
-            "operator": st.sampled_from(["In", "NotIn"]),
-            "values": st.lists(values, min_size=1, max_size=2),
-        }
-    ),
-    st.fixed_dictionaries({"key": keys, "operator": st.sampled_from(["Exists", "DoesNotExist"])}),
-)
-label_selectors = objects(
-    matchLabels=maybe(maps), matchExpressions=maybe(st.lists(expressions, max_size=2))
-)
-policies: st.SearchStrategy[Any] = st.sampled_from(
-    [{policy: {}} for policy in ("virtualNodeOnly", "fair", "normalNodePrefer", "normalNodeOnly")]
-)
 side = st.sampled_from(["namespaceSelector", "objectSelector"])
 selectors = st.builds(
     lambda side, selector, more: {side: selector, **more},
@@ -136,7 +104,7 @@ def answer(selectors: Any, pod: Any, namespace_labels: Any, uid: str = "1") -> d
     matcher = Matcher(profile)
     labels = (review.pod.metadata and review.pod.metadata.labels) or {}
     matching = matcher.match(labels, namespace_labels)
-    decision = decide_pod(review.pod, matching, profile.virtual_node)
+    decision = decide_pod(review.pod, matching, matcher)
     written = write(review, Response(operations=decision.operations, warnings=warnings(decision)))
     response: dict[str, Any] = json.loads(written)["response"]
     return response
@@ -209,21 +177,27 @@ requirements = st.lists(
     ),
     max_size=3,
 ).map(tuple)
+sides = st.tuples(maybe(requirements), maybe(requirements)).filter(
+    lambda both: both != (None, None)
+)
 
 
 @settings(max_examples=1000)
-@given(st.lists(st.tuples(maybe(requirements), maybe(requirements)), max_size=8), maps, maps)
+@given(st.lists(sides, max_size=8), maps, maps)
 def test_the_index_finds_what_the_plain_definition_finds(
     sides: list[tuple[Any, Any]], pod_labels: dict[str, str], namespace_labels: dict[str, str]
 ) -> None:
-    profile = Profile(tuple(Selector(str(index), *side) for index, side in enumerate(sides)))
+    profile = Profile(
+        tuple(Selector(str(index), *side, rank=index) for index, side in enumerate(sides))
+    )
     matcher = Matcher(profile)
 
     def matching(pod_labels: dict[str, str], namespace_labels: dict[str, str]) -> list[Selector]:
         return [
             selector
             for selector in profile.selectors
-            if all(requirement.matches(pod_labels) for requirement in selector.object or ())
+            if not selector.effect_only
+            and all(requirement.matches(pod_labels) for requirement in selector.object or ())
             and all(
                 requirement.matches(namespace_labels) for requirement in selector.namespace or ()
             )

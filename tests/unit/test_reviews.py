@@ -145,5 +145,5 @@ def test_the_deletion_of_the_profile_is_allowed(server: Local) -> None:
 
 
 def test_every_recording_is_used() -> None:
-    assert len(REVIEWS) == 18
+    assert len(REVIEWS) == 20
     assert EXPECTED.keys() <= REVIEWS.keys()

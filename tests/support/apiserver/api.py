@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from email.utils import formatdate
 from http.client import responses
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import jsonpatch
@@ -44,11 +44,13 @@ _REASONS = {
 class APIServer(Objects):
     """The server; it listens from `start` to `stop`, or for the length of a `with` block.
 
-    ``webhook_ca``: whom it trusts as webhooks; without, the system's CAs.
+    ``webhook_ca``: whom it trusts as webhooks; without, the system's CAs. ``effects_at_binding``:
+    whether the service account has the rights of that component.
     """
 
     def __init__(self, webhook_ca: Path | None = None) -> None:
         super().__init__()
+        self.effects_at_binding = False
         self._webhook_ca = webhook_ca
         self._directory = tempfile.TemporaryDirectory()
         self._ca = trustme.CA()
@@ -185,6 +187,24 @@ class APIServer(Objects):
         """Delete a namespace and all that is in it."""
         self.delete("v1", "namespaces", "", name)
 
+    def put_node(self, name: str, labels: Mapping[str, str] | None = None) -> Object:
+        """Create a node or replace its labels."""
+        written: Object = {"kind": "Node", "metadata": {"name": name, "labels": dict(labels or {})}}
+        return self.put("v1", "nodes", "", written)
+
+    def delete_node(self, name: str) -> None:
+        """Delete a node."""
+        self.delete("v1", "nodes", "", name)
+
+    def put_pod(self, namespace: str, pod: Mapping[str, Any]) -> Object:
+        """Create a pod or replace it, as it is after admission."""
+        self.get("v1", "namespaces", "", namespace)
+        return self.put("v1", "pods", namespace, {"kind": "Pod", **pod})
+
+    def delete_pod(self, namespace: str, name: str) -> None:
+        """Delete a pod."""
+        self.delete("v1", "pods", namespace, name)
+
     def write_kubeconfig(
         self,
         path: Path,
@@ -273,6 +293,9 @@ class APIServer(Objects):
             details = None if later is None else {"retryAfterSeconds": later}
             raise StatusError(code, reason, message, details)
         parts = [unquote(part) for part in urlsplit(request.path).path.strip("/").split("/")]
+        return self._act_on(request, parts, body)
+
+    def _act_on(self, request: Request, parts: list[str], body: bytes) -> Object:
         match request.method, parts:
             case "GET", ["version"]:
                 return self.version
@@ -284,6 +307,12 @@ class APIServer(Objects):
                 return self.get("v1", "namespaces", "", name)
             case "GET", ["api", "v1", "namespaces", namespace, "configmaps", name]:
                 return self.get("v1", "configmaps", namespace, name)
+        if self.effects_at_binding:
+            match request.method, parts:
+                case "GET", ["api", "v1", "nodes", name]:
+                    return self.get("v1", "nodes", "", name)
+                case "GET", ["api", "v1", "namespaces", namespace, "pods", name]:
+                    return self.get("v1", "pods", namespace, name)
         raise forbidden(request.method, request.path)
 
     def _act_for_admin(self, request: Request, path: list[str], body: bytes) -> Object:

@@ -10,6 +10,7 @@ RESOURCES: dict[str, list[tuple[str, str, bool]]] = {
         ("namespaces", "Namespace", False),
         ("configmaps", "ConfigMap", True),
         ("events", "Event", True),
+        ("nodes", "Node", False),
         ("pods", "Pod", True),
         ("secrets", "Secret", True),
         ("serviceaccounts", "ServiceAccount", True),

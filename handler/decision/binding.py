@@ -1,0 +1,110 @@
+"""What becomes of a pod that is bound to a node: the effects that wait for that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..profiles.model import Selector, VirtualNode
+from .draw import drawn, read_record
+from .effects import Effect, added, effects_of, leave_out
+from .matching import Labels, Matcher
+from .patch import Operation, add_entries
+from .pod import Metadata, Pod
+
+__all__ = ["Binding", "BindingDecision", "decide_binding", "labels_to_match", "nodes_of"]
+
+
+@dataclass(slots=True)
+class BindingDecision:
+    """What becomes of a pod that is bound.
+
+    ``selectors``: those whose effects are added now, in the order in which they count. ``audited``
+    would add theirs. ``operations`` are on the Binding, whose entries the API server merges into
+    the pod.
+    """
+
+    selectors: Sequence[Selector] = ()
+    audited: Sequence[Selector] = ()
+    effects: list[Effect] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A Binding: the pod's metadata that it brings, the node's name, and the uid of its review."""
+
+    metadata: Metadata
+    node: str
+    uid: str | None = None
+
+
+def nodes_of(labels: Labels, matcher: Matcher) -> list[VirtualNode]:
+    """The kinds of virtual node that a node with these labels is of; none for a normal node."""
+    return [node for node in matcher.profile.virtual_nodes if node.holds(labels)]
+
+
+def labels_to_match(pod: Pod, matcher: Matcher) -> list[Labels]:
+    """The labels by which the selectors in a pod's record may have matched at its creation.
+
+    Those that it has now, and those without what their effects may have added then.
+    """
+    metadata = pod.metadata or Metadata()
+    record = read_record(metadata.annotations or {}) or frozenset()
+    waiting = [each for each in matcher.profile.selectors if _waits(each) and not each.effect_only]
+    if not any(each.mode == "audit" or each.name in record for each in waiting):
+        return []
+    labels = metadata.labels or {}
+    effects = {
+        entry
+        for selector in matcher.profile.selectors
+        if selector.name in record and selector.at == "creation"
+        for entry in selector.labels.items()
+    }
+    before = {key: value for key, value in labels.items() if (key, value) not in effects}
+    return [labels] if before == labels else [labels, before]
+
+
+def decide_binding(
+    pod: Pod,
+    binding: Binding,
+    nodes: Sequence[VirtualNode],
+    matching: Sequence[Selector],
+    matcher: Matcher,
+) -> BindingDecision:
+    """Decide about a pod that is bound to a virtual node of these kinds, and may be touched.
+
+    ``matching`` are the selectors that match it. Of these, its record says which applied.
+    """
+    metadata = pod.metadata or Metadata()
+    record = read_record(metadata.annotations or {}) or frozenset()
+    applying: list[Selector] = []
+    audited: list[Selector] = []
+    for selector in (*matching, *matcher.effect_only):
+        if not _waits(selector) or not (selector.node is None or selector.node in nodes):
+            continue
+        if selector.mode == "audit":
+            # No record has it, so its share of the bindings is drawn anew.
+            if drawn(selector, binding.uid, None):
+                audited.append(selector)
+        elif selector.effect_only or selector.name in record:
+            applying.append(selector)
+    applying.sort(key=lambda selector: selector.rank)
+    own_annotations = _merged(metadata.annotations, binding.metadata.annotations)
+    own_labels = _merged(metadata.labels, binding.metadata.labels)
+    annotations = effects_of("annotation", own_annotations, applying)
+    labels = effects_of("label", own_labels, applying)
+    leave_out(annotations, own_annotations)
+    operations = [
+        *add_entries("/metadata/annotations", binding.metadata.annotations, added(annotations)),
+        *add_entries("/metadata/labels", binding.metadata.labels, added(labels)),
+    ]
+    return BindingDecision(applying, audited, annotations + labels, operations)
+
+
+def _waits(selector: Selector) -> bool:
+    return selector.at == "binding" and selector.has_effect and selector.mode != "off"
+
+
+def _merged(first: Mapping[str, str] | None, second: Mapping[str, str] | None) -> Mapping[str, str]:
+    return {**(first or {}), **(second or {})}
