@@ -1,4 +1,4 @@
-"""The command line: ``python -m handler check``, ``explain`` and ``register``."""
+"""The command line: ``python -m handler check``, ``explain``, ``register``, ``convert``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from .author import check, explain, register
+from .author import check, convert, explain, register
 from .author.command import UsageError
 from .version import VERSION
 
@@ -21,7 +21,7 @@ def main() -> int:
     )
     parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(metavar="command", required=True)
-    for command in (check, explain, register):
+    for command in (check, explain, register, convert):
         command.add_to(commands)
     arguments = parser.parse_args()
     for stream in (sys.stdout, sys.stderr):

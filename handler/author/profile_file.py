@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from ..profiles.manifests import Manifest, read_manifests
 from ..profiles.text import Position, TextError
+from .selector_objects import selects
 
 __all__ = ["ProfileFile", "read_profile"]
 
@@ -53,7 +54,7 @@ def read_profile(text: str, namespace: str, name: str) -> ProfileFile:
     text = text.replace("\r\n", "\n")
     if _is_list(text):
         return ProfileFile(text, {"selectors": text}, None)
-    found = None
+    found, objects = None, False
     try:
         for manifest in read_manifests(text, places=True):
             if (
@@ -63,12 +64,14 @@ def read_profile(text: str, namespace: str, name: str) -> ProfileFile:
                 and manifest.metadata.get("namespace") in (namespace, None)
             ):
                 found = manifest
+            objects = objects or selects(manifest.value)
     except TextError:
         raise
     except ValueError as error:
         raise LookupError(str(error)) from None
     if found is None:
-        raise LookupError(f"no ConfigMap {namespace}/{name}, and no list of selectors")
+        hint = "; python -m handler convert translates its Selector objects" if objects else ""
+        raise LookupError(f"no ConfigMap {namespace}/{name}, and no list of selectors{hint}")
     data = found.value.get("data") or {}
     if not isinstance(data, dict):
         raise LookupError(f"ConfigMap {name}: data must be an object")
