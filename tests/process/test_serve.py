@@ -409,6 +409,8 @@ def refused(server: Server) -> bool:
         server.request("GET", "/healthz")
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:  # not yet accepted when the socket closed
+        return False
     return False
 
 
