@@ -91,9 +91,12 @@ class _Linter:
         if not selector.object and not selector.namespace:
             yield self._warning(selector, message="matches every pod")
         if not self._late():
-            earlier = self._earlier_that_match_too(selector, sides)
+            others = self._others_that_match_too(selector, sides)
+            earlier = [other for other in others if other.rank < selector.rank]
             yield from self._placement(selector, earlier)
             yield from self._effects(selector, earlier)
+            if selector.mode == "audit" and others and not earlier:
+                yield from self._audited(selector, others[0])
             yield from self._labels(selector, sides)
 
     def _never(self, selector: Selector, sides: _Sides) -> Iterator[Problem]:
@@ -109,13 +112,13 @@ class _Linter:
             message = f"can never match: pods labelled {key}={value} are left alone"
             yield self._warning(selector, "objectSelector", message=message)
 
-    def _earlier_that_match_too(self, selector: Selector, sides: _Sides) -> list[Selector]:
-        """The earlier selectors that match whenever this one does."""
+    def _others_that_match_too(self, selector: Selector, sides: _Sides) -> list[Selector]:
+        """The other selectors that apply whenever this one matches."""
         found = self._matcher.match(sides.pod.example(), sides.namespace.example())
         return [
             other
             for other in found
-            if other.rank < selector.rank
+            if other is not selector
             and other.mode == "enforce"
             and other.percentage == 100
             and sides.imply(other)
@@ -164,6 +167,13 @@ class _Linter:
             yield self._warning(selector, message=message)
         elif not selector.annotations and not selector.labels:
             yield self._warning(selector, message=f"is without effect: {why}")
+
+    def _audited(self, selector: Selector, later: Selector) -> Iterator[Problem]:
+        message = (
+            f"the pods that it matches are changed all the same: selector {show(later.name)} comes"
+            " later and matches whenever this one does"
+        )
+        yield self._warning(selector, "mode", message=message)
 
     def _effects(self, selector: Selector, earlier: Sequence[Selector]) -> Iterator[Problem]:
         for kind, entries in _entries(selector):
