@@ -1,4 +1,4 @@
-"""The entry for a container: ``python -m handler.serve`` answers HTTP, or HTTPS, by itself."""
+"""The entry point of the container: ``python -m handler.serve`` serves HTTP or HTTPS."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_KEEP_ALIVE = 180  # seconds; Go's clients, as kube-apiserver, keep idle connections for 90
-_FINISH = 10  # seconds that a request may take once no more are accepted
-_HANDSHAKES = 0.1  # seconds for the handshakes under way at the end
-_FOLLOW = 2.0  # seconds from one look at the TLS files to the next
+_KEEP_ALIVE = 180  # seconds; clients in Go, such as kube-apiserver, keep idle connections for 90
+_FINISH = 10  # seconds that a request may take once no more connections are accepted
+_HANDSHAKES = 0.1  # seconds for handshakes in progress at the end
+_FOLLOW = 2.0  # seconds between checks of the TLS files
 
-# Seconds that the event loop may keep granian's thread waiting, which passes it the requests. With
-# Python's 5 ms, the p99 of a burst of 64 is twice as long.
+# Seconds that the event loop may keep the thread of granian waiting, which passes requests to it.
+# With the default of 5 ms, the p99 of a burst of 64 doubles.
 _SWITCH = 0.001
 
 _log = logging.getLogger("eci-profile")
 
 
 def main() -> None:
-    """Serve until SIGTERM. Ends with one sentence if a setting is wrong or a file can't be used."""
+    """Serve until SIGTERM. Exits with one sentence if a setting or a file is invalid."""
     try:
         settings = ServerSettings.read(os.environ)
         tls = ServerTLS(settings.tls_dir, settings.tls_client_ca) if settings.tls_dir else None
     except (SettingsError, TLSError) as error:
         raise SystemExit(f"eci-profile: {error}") from None
-    trial = _trial(tls.pem) if tls else None  # while the rest is loaded
+    trial = _trial(tls.pem) if tls else None  # while the rest is loading
     served = function()
     port = settings.port or (8443 if tls else 8080)
     try:
@@ -60,17 +60,17 @@ class _Server(Protocol):
     """What GranianServer and UvicornServer have in common."""
 
     def retire(self) -> None:
-        """Accept no more connections. Those that are there end with their next answer."""
+        """Accept no more connections. Existing ones are closed with their next response."""
 
     async def stop(self) -> None:
-        """End idle connections at once and others with their answer; return when all are."""
+        """Close idle connections at once, others with their response. Return after all."""
 
 
 def _trial(pem: PEM) -> Trial | None:
-    """Begin to try whether granian can use them, unless it is of no use where clients need some."""
+    """Start to test whether granian can use the files, unless client certificates are needed."""
     if pem.client_ca:
         return None
-    from .web.granian_server import Trial  # not before: it isn't needed for the other server
+    from .web.granian_server import Trial  # late, because the other server does not need it
 
     return Trial(pem)
 
@@ -78,7 +78,7 @@ def _trial(pem: PEM) -> Trial | None:
 async def _start(
     function: Function, listener: socket.socket, pem: PEM | None, trial: Trial | None
 ) -> _Server:
-    """Accept connections, by granian if it can."""
+    """Accept connections, with granian if possible."""
     if pem is None or (trial and await asyncio.to_thread(trial.passed)):
         from .web.granian_server import GranianServer
 
@@ -91,10 +91,10 @@ async def _start(
 
 
 class _Serving:
-    """One server after the other on the same socket: each change of the TLS files brings one.
+    """Runs servers on one socket: each change of the TLS files starts a new one.
 
-    The one before answers what comes on its connections, and asks clients to connect anew. It
-    ends once its connections have: so there are at most ``_KEEP_ALIVE / _FOLLOW`` of them.
+    The previous one answers requests on its connections and asks clients to reconnect. It ends
+    with its last connection, so there are at most ``_KEEP_ALIVE / _FOLLOW`` of them.
     """
 
     def __init__(
@@ -109,9 +109,9 @@ class _Serving:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def until_stopped(self, trial: Trial | None) -> None:
-        """Serve, and stop in steps: not ready, no more connections, what is under way is answered.
+        """Serve. Stop in steps: not ready, no more connections, answer requests in progress.
 
-        The first SIGTERM starts the drain; another, or Ctrl-C, ends it.
+        The first SIGTERM starts the drain; another one, or Ctrl-C, ends it.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -157,7 +157,7 @@ class _Serving:
                 continue
             try:
                 await self._serve(pem, _trial(pem))
-            except OSError as error:  # no descriptor left, perhaps: it is tried again
+            except OSError as error:  # perhaps no free descriptor: try again later
                 _log.warning("the TLS files are not in force", extra={"reason": str(error)})
             else:
                 tls.pem = pem
@@ -172,10 +172,10 @@ class _Serving:
 def _listen(port: int) -> socket.socket:
     try:
         listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
-    except (OSError, ValueError):  # no IPv6 here, or it is switched off
+    except (OSError, ValueError):  # IPv6 is not available
         listener = socket.create_server(("", port))
-    # For the connections, which inherit it: without it an answer's body may wait 40 ms for the
-    # head to be acknowledged.
+    # The connections inherit it. Without it, the body of a response may wait 40 ms until the
+    # head is acknowledged.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 

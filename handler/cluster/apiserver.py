@@ -1,7 +1,7 @@
 """The ``cm`` provider: the API server of the cluster, through the kubernetes client.
 
-The function gets one ConfigMap and single namespaces and creates Events; it never lists or
-watches. Only the command line lists.
+The function gets one ConfigMap and single objects, and creates Events. It never lists or
+watches; only the command line lists.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ __all__ = ["ClusterSource"]
 
 _CONNECT_SECONDS = 1.0
 _READ_SECONDS = 1.5
-_MOST_BYTES = 8 * 2**20  # etcd takes objects of about 1.5 MiB
+_MOST_BYTES = 8 * 2**20  # etcd stores objects of up to about 1.5 MiB
 _LONGEST_MESSAGE = 1024  # the API server's limit for an Event's message
 
 _KUBECONFIG = "~/.kube/config"
-_CONNECTION = re.compile(r"^\S+\(host=[^)]*\): ")  # how urllib3 begins its messages
+_CONNECTION = re.compile(r"^\S+\(host=[^)]*\): ")  # the prefix of urllib3's messages
 
 _FORM = ConfigDict(alias_generator=to_camel)
 _T = TypeVar("_T")
@@ -92,7 +92,7 @@ class _PodForm:
 @validated(frozen=True, slots=True)
 class _VersionForm:
     major: int
-    minor: Annotated[str, Field(pattern=r"^[0-9]+\+?$")]  # managed clusters add a plus
+    minor: Annotated[str, Field(pattern=r"^[0-9]+\+?$")]  # managed clusters append a plus
 
 
 @validated(frozen=True, slots=True)
@@ -110,11 +110,11 @@ _LIST = TypeAdapter(_ListForm)
 
 
 class _ConflictError(SourceError):
-    """There is an object of this name."""
+    """An object with this name already exists."""
 
 
 class _Bounded:
-    """Ends the wait for an answer's head: urllib3's own limit starts anew with each byte."""
+    """Bounds the wait for the head of a response: urllib3 restarts its timeout with each byte."""
 
     def getresponse(self) -> Any:
         late = threading.Event()
@@ -148,7 +148,7 @@ class _HTTPSPool(urllib3.HTTPSConnectionPool):
 class ClusterSource:
     """Reads from the API server, with the credentials of KUBECONFIG, the pod, or ~/.kube/config.
 
-    Raises SourceError if there are none. Nothing is connected before the first read.
+    Raises SourceError if there are none. Connects at the first read.
     """
 
     def __init__(self, threads: int) -> None:
@@ -198,7 +198,7 @@ class ClusterSource:
         return [{**item, "apiVersion": version, "kind": kind} for item in found.items]
 
     def report(self, namespace: str, name: str, config_map: ConfigMap, message: str) -> None:
-        """Create a Warning Event on the ConfigMap. Its name makes it one for each version."""
+        """Create a Warning Event on the ConfigMap, at most one for each version of it."""
         now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         event = {
             "apiVersion": "v1",
@@ -223,7 +223,7 @@ class ClusterSource:
             "lastTimestamp": now,
             "count": 1,
         }
-        with contextlib.suppress(_ConflictError):  # another replica was first
+        with contextlib.suppress(_ConflictError):  # another replica has created it
             self._call("POST", f"/api/v1/namespaces/{_segment(namespace)}/events", event)
 
     def _connect(self) -> client.ApiClient:
@@ -267,23 +267,23 @@ class ClusterSource:
             except client.ApiException as error:
                 if error.status != 401:
                     raise
-            # The token in a pod is replaced from time to time: read it again, and ask again.
+            # The token in a pod is rotated: read it again and retry once.
             self._api = self._connect()
             return _answer(self._api, method, path, body)
         except client.ApiException as error:
             raise _source_error(error) from None
         except (HTTPError, OSError) as error:
-            self._api = self._connect()  # the CA may have been replaced as well
+            self._api = self._connect()  # the CA may have been rotated too
             reason = shorten(_CONNECTION.sub("", str(error)), 300)
             host = used.configuration.host
             raise SourceError(f"the API server {host} can't be reached: {reason}") from None
 
 
 def _answer(api: client.ApiClient, method: str, path: str, body: Mapping[str, Any] | None) -> bytes:
-    """The body of an answer.
+    """Send a request and return the body of the response.
 
-    Not by CoreV1Api: its import builds a form for every object of the API and all that is in
-    them, which takes longer than all the rest of a start, and 30 MB.
+    Does not use CoreV1Api: its import builds a model of every object of the API, which takes
+    longer than the rest of the start, and 30 MB.
     """
     headers = {"Accept": "application/json", "Content-Type": "application/json"}
     request = api.param_serialize(
@@ -302,7 +302,7 @@ def _answer(api: client.ApiClient, method: str, path: str, body: Mapping[str, An
 
 
 def _body(response: Any) -> bytes:
-    """The whole body, within the time that a read may take: not that long for each byte."""
+    """Read the whole body within the time limit, which applies to the body, not to each byte."""
     end = time.monotonic() + _READ_SECONDS
     body = bytearray()
     while chunk := response.read1(2**16):

@@ -1,4 +1,4 @@
-"""A cache in front of slow reads: fresh within a TTL, refreshed ahead, last good in trouble."""
+"""A cache for slow reads, with a TTL, refresh-ahead, and the last good value on failures."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["LOAD_SECONDS", "Cache", "Health", "LoadError"]
 
 T = TypeVar("T")
 
-# Well below the timeout of a registration, so that our own answer still arrives.
+# Well below the timeout of the registrations, so that the response still arrives in time.
 LOAD_SECONDS = 1.8
 """How long a load may take."""
 _RETRY_SECONDS = 1.0
-_SLOW_SECONDS = 0.25  # a failure that took longer is one that nobody should wait for again
+_SLOW_SECONDS = 0.25  # after a slower failure, no other lookup waits
 _UNRESPONSIVE_SECONDS = 15.0  # longer than the period of a readiness probe
 _MOST_LOGGED = 100
 _LOG_AGAIN = 600.0  # seconds
@@ -29,10 +29,10 @@ _log = logging.getLogger("eci-profile")
 
 
 class LoadError(Exception):
-    """A value can't be had.
+    """A value cannot be loaded.
 
-    ``gone``: the source answered that there is none, so the last good one doesn't count either.
-    ``retry_after``: in how many seconds to ask again, if the source said so.
+    ``gone``: the source answered that the value does not exist, so the last good one is dropped.
+    ``retry_after``: seconds to wait before the next load, if the source gave them.
     """
 
     def __init__(self, message: str, *, gone: bool = False, retry_after: float = 0.0) -> None:
@@ -51,11 +51,11 @@ class _Entry(Generic[T]):
 @dataclass(frozen=True, slots=True)
 class _Failure:
     error: LoadError
-    retry: float  # until then the source is not asked again
+    retry: float  # not loaded again before
 
 
 class Health:
-    """Whether the source that caches share lets those who ask it wait for nothing."""
+    """Whether the source that several caches share is slow to fail, so that nobody should wait."""
 
     def __init__(self) -> None:
         self._unresponsive_until = 0.0
@@ -65,28 +65,28 @@ class Health:
         self._unresponsive_until = 0.0
 
     def failed(self, now: float, seconds: float) -> None:
-        """Note that a load failed, and after how many seconds."""
+        """Note that a load failed after so many seconds."""
         slow = seconds >= _SLOW_SECONDS
         self._unresponsive_until = now + _UNRESPONSIVE_SECONDS if slow else 0.0
 
     def unresponsive(self, now: float) -> bool:
-        """Whether the last load failed slowly, and not long ago."""
+        """Whether the last load failed slowly and recently."""
         return now < self._unresponsive_until
 
 
 class Cache(Generic[T]):
     """Values by key, for use on one event loop.
 
-    - Younger than ``ttl`` seconds: from memory.
-    - Older: loaded again first. Many look-ups at once cause one load.
-    - In use: loaded again a little before it is too old, so that no look-up waits.
-    - Not loadable: the last good one, for ``keep`` seconds; without one, LoadError. While in use,
-      the source is asked again each second, in the background.
-    - While the source is unresponsive to any cache of the same ``health``: the last good one, and
-      it is loaded behind.
+    - A value younger than ``ttl`` seconds is returned from memory.
+    - An older one is loaded first. Concurrent lookups share one load.
+    - A value in use is loaded again shortly before it expires, so that no lookup waits.
+    - If the load fails, the last good value is returned for ``keep`` seconds; without one,
+      LoadError is raised. A value in use is loaded again each second, in the background.
+    - While the source is unresponsive to any cache with the same ``health``, the last good value
+      is returned at once and loaded in the background.
 
-    At most ``size`` keys are kept, those last used. The time of a value is the time at which its
-    load began. Times are those of the event loop.
+    At most ``size`` keys are kept, the last used. The age of a value counts from the start of its
+    load. Times are those of the event loop.
     """
 
     def __init__(
@@ -107,8 +107,8 @@ class Cache(Generic[T]):
         self._failures: LRUCache[str, _Failure] = LRUCache(size)
         self._loads: dict[str, asyncio.Task[T]] = {}
         self._health = health
-        # The reasons that were logged, and for which key. They expire, so that a lasting one is
-        # logged again, and one whose key is never loaded again does not count for ever.
+        # The reasons that were logged, with the key. They expire, so that a lasting one is logged
+        # again, and one whose key is never loaded again is forgotten.
         self._logged: TTLCache[str, str] = TTLCache(_MOST_LOGGED, _LOG_AGAIN, timer=_now)
         self._fresh, self._loaded, self._stale, self._failed_uses = (
             USES.labels(name, result) for result in ("fresh", "loaded", "stale", "failed")
@@ -118,9 +118,9 @@ class Cache(Generic[T]):
         )
 
     async def get(self, key: str, within: float = LOAD_SECONDS) -> T:
-        """The value of the key; a load is waited for as many seconds.
+        """Return the value of the key, waiting at most ``within`` seconds for a load.
 
-        Raises LoadError if it can't be loaded and no last good one is kept.
+        Raises LoadError if it cannot be loaded and there is no last good value.
         """
         now = _now()
         entry = self._entries.get(key)
@@ -204,7 +204,7 @@ class Cache(Generic[T]):
             message = "can't be loaded, the last good one stays in force"
         else:
             message = "can't be loaded, and there is none yet"
-        # An outage has one reason for all keys, so it is logged once; so is a reason of one key's.
+        # Each reason is logged once: an outage has the same reason for all keys.
         if (reason := str(error)) not in self._logged:
             self._logged[reason] = key
             _log.warning(message, extra={"cache": self._name, "key": key, "reason": reason})
@@ -239,6 +239,6 @@ def _load_error(error: Exception) -> LoadError:
 
 
 def _retrieve(task: asyncio.Task[T]) -> None:
-    """Look at the outcome, so that asyncio doesn't report it as never retrieved."""
+    """Retrieve the exception, so that asyncio does not report it as never retrieved."""
     if not task.cancelled():
         task.exception()

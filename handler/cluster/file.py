@@ -14,7 +14,7 @@ from .source import ConfigMap, NotFoundError, PodObject, SourceError
 
 __all__ = ["FileSource"]
 
-_NAME_LABEL = "kubernetes.io/metadata.name"  # the API server gives it to each namespace
+_NAME_LABEL = "kubernetes.io/metadata.name"  # the API server adds it to each namespace
 
 
 @dataclass(slots=True)
@@ -27,9 +27,9 @@ class _Objects:
 
 
 class FileSource:
-    """Objects of a YAML stream, reread when the file changes. Kinds of no use here are passed over.
+    """Objects of a YAML stream, read again when the file changes. Other kinds are ignored.
 
-    A namespace that the file doesn't have is one without labels of its own.
+    A namespace that is not in the file has no labels of its own.
     """
 
     def __init__(self, path: str) -> None:
@@ -101,7 +101,7 @@ class FileSource:
         except ValueError as error:
             raise SourceError(f"{self._path} is not as it should be: {error}") from None
         if self._objects.any and not objects.any:
-            # An editor may have emptied it to write it anew.
+            # An editor may have truncated it before writing it again.
             raise SourceError(
                 f"{self._path} has no object any more; to have no profile, leave a ConfigMap"
                 " without selectors, or another object, in it"

@@ -1,4 +1,4 @@
-"""Where the profile and the namespaces' labels are read: the small interface of all providers."""
+"""The interface of the providers, which read the profile and the labels of namespaces."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["ConfigMap", "NotFoundError", "PodObject", "Source", "SourceError"]
 
 
 class SourceError(Exception):
-    """The source doesn't answer as it should. ``retry_after``: seconds, where it asked for that."""
+    """The source returned an error. ``retry_after``: seconds to wait, if the source gave them."""
 
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
         super().__init__(message)
@@ -18,7 +18,7 @@ class SourceError(Exception):
 
 
 class NotFoundError(SourceError):
-    """The source answers that there is no such object."""
+    """The object does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class ConfigMap:
 
 @dataclass(frozen=True, slots=True)
 class PodObject:
-    """What is looked at of a pod that is about to be bound."""
+    """The fields of a pod that matter when it is bound."""
 
     uid: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class PodObject:
 
 
 class Source(Protocol):
-    """Reads single objects; blocks, so it is called in threads, from several at once."""
+    """Reads single objects. Blocks, and is called from several threads at once."""
 
     def config_map(self, namespace: str, name: str) -> ConfigMap:
         """Read a ConfigMap. Raises NotFoundError, SourceError."""
@@ -60,7 +60,7 @@ class Source(Protocol):
         ...
 
     def report(self, namespace: str, name: str, config_map: ConfigMap, message: str) -> None:
-        """Tell those who look at the ConfigMap that it is invalid, once for each version of it.
+        """Report on the ConfigMap that it is invalid, once for each version of it.
 
         Raises SourceError.
         """

@@ -1,4 +1,4 @@
-"""What becomes of the entries of effects: appended, never overwriting."""
+"""Applies effects: their entries are added and never overwrite."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Result = Literal["added", "same", "own", "other", "left-out"]
 
 @dataclass(slots=True)
 class Effect:
-    """What became of an entry of a selector's effect. ``kept`` is the value that the pod has then.
+    """The result for one entry of an effect. ``kept`` is the value that the pod ends up with.
 
-    added: it is the pod's now. same: the pod had it. own: the pod's own value stays. other: an
-    earlier selector's counts, that of ``keeper``. left-out: the annotations would be too large.
+    added: the pod gets it. same: the pod had it. own: the pod keeps its own value. other: the pod
+    gets that of an earlier selector, ``keeper``. left-out: the annotations would be too large.
     """
 
     kind: Kind
@@ -37,7 +37,7 @@ def effects_of(
     own: Mapping[str, str],
     selectors: Iterable[Selector],
 ) -> list[Effect]:
-    """What becomes of each entry: the pod's own value > the first selector's > later ones'."""
+    """The result for each entry: the pod's own value > the first selector's > later ones'."""
     effects: list[Effect] = []
     winners: dict[str, Effect] = {}
     for selector in selectors:
@@ -58,7 +58,7 @@ def effects_of(
 
 
 def leave_out(effects: Sequence[Effect], own: Mapping[str, str]) -> None:
-    """Leave out annotations for whose size the API server would refuse the pod: the last ones."""
+    """Leave out the last annotations if the API server would refuse all of them for their size."""
     wanted = [effect for effect in effects if effect.result == "added"]
     if not wanted:
         return

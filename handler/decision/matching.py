@@ -1,4 +1,4 @@
-"""Which selectors of a profile match: an index, so that a pod costs what its labels cost."""
+"""Finds the selectors that match, by an index: the time depends on the labels of the pod."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ __all__ = ["Matcher"]
 
 Labels = Mapping[str, str]
 Entry = tuple[Selector, tuple[Requirement, ...]]
-"""A selector, and the requirements on one side that the index doesn't answer."""
+"""A selector, and its requirements on one side that the index does not check."""
 
 
 class _Index:
-    """Finds the selectors whose requirements on one side (pod or namespace) labels meet.
+    """Finds the selectors whose requirements on one side (pod or namespace) are met by labels.
 
-    A selector stands under one of its requirements that needs a label: each key and value of an
-    In, or the key of an Exists. The rest, which need none, are looked at each time.
+    A selector is indexed under one of its requirements that needs a label: each key and value of
+    an In, or the key of an Exists. The others, which need no label, are checked each time.
     """
 
     def __init__(self) -> None:
@@ -49,9 +49,9 @@ class _Index:
 
 
 class Matcher:
-    """Answers for one profile which of its selectors match a pod, in the order they count.
+    """Finds the selectors of one profile that match a pod, in order of precedence.
 
-    Selectors that are off match nothing, and those with an effect only are not asked here.
+    Selectors that are off match nothing; those with an effect only are not matched here.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -61,7 +61,7 @@ class Matcher:
         )
         self.waits_for_binding = profile.waits_for_binding
         self._by_pod = _Index()
-        self._by_namespace = _Index()  # of those that any pod meets
+        self._by_namespace = _Index()  # of selectors that match the labels of any pod
         asking = [each for each in profile.selectors if not each.effect_only and each.mode != "off"]
         for selector in asking:
             if selector.object:
@@ -72,7 +72,7 @@ class Matcher:
         self._namespace_alone_counts = any(each.namespace and not each.object for each in asking)
 
     def match_by_pod(self, pod_labels: Labels) -> list[Selector] | None:
-        """The selectors that match, or None if that depends on the namespace's labels."""
+        """Return the selectors that match, or None if that depends on the namespace's labels."""
         if self._namespace_alone_counts:
             return None
         found = self._by_pod.met(pod_labels)

@@ -32,7 +32,7 @@ def add_entries(
 
 
 def place(spec: Spec, policy: Policy, node: VirtualNode) -> list[Operation]:
-    """Operations that make the scheduler treat a pod as the policy says."""
+    """Return the operations that make the scheduler place a pod as the policy says."""
     if policy == "normalNodeOnly":
         return []
     operations: list[Operation] = []
@@ -65,7 +65,8 @@ def _wire(toleration: Toleration) -> dict[str, Any]:
 def _prefer_normal_nodes(spec: Spec, node: VirtualNode) -> Iterator[Operation]:
     """Prefer nodes that differ from the virtual node.
 
-    One term a label: ANDed in one term, a label that normal nodes have too would undo it.
+    Each label has a term of its own: in one term, where all must hold, a label that normal nodes
+    have too would disable the preference.
     """
     affinity = (spec.affinity and spec.affinity.node_affinity) or NodeAffinity()
     own = affinity.preferred_during_scheduling_ignored_during_execution

@@ -1,4 +1,4 @@
-"""What Kubernetes' scheduler makes of a pod's tolerations and node affinity."""
+"""How the scheduler of Kubernetes interprets the tolerations and node affinity of a pod."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class PodToleration(Struct, frozen=True):
     effect: str | None = None
 
     def covers(self, other: Toleration) -> bool:
-        """Whether each taint that the other one tolerates is tolerated by this one too.
+        """Whether this toleration covers every taint that the other one tolerates.
 
-        Source: Toleration.ToleratesTaint of k8s.io/api/core/v1; like there, seconds don't count.
+        Source: Toleration.ToleratesTaint of k8s.io/api/core/v1; as there, seconds are ignored.
         """
         if self.effect and self.effect != other.effect:
             return False
@@ -50,9 +50,9 @@ class NodeSelectorRequirement(Struct, frozen=True):
     values: list[str] | None = None
 
     def valid(self) -> bool:
-        """Whether the scheduler can read it; a term with one that it can't matches no node.
+        """Whether the scheduler can parse it. A term with one that it cannot parse matches no node.
 
-        The API server lets some of these through. Source: NewRequirement of
+        The API server accepts some of these. Source: NewRequirement of
         k8s.io/apimachinery/pkg/labels.
         """
         values = self.values or []
@@ -68,7 +68,7 @@ class NodeSelectorRequirement(Struct, frozen=True):
         return fits and is_label_key(self.key) and all(map(is_label_value, values))
 
     def excludes(self, value: str) -> bool:
-        """Whether a node whose label has this value never meets it. It must be valid."""
+        """Whether a node whose label has this value never meets it. Only for valid ones."""
         values = self.values or []
         match self.operator:
             case "In":
@@ -90,7 +90,7 @@ class NodeSelectorTerm(Struct, frozen=True):
     fields: list[Any] | None = field(default=None, name="matchFields")
 
     def excludes(self, node_labels: Mapping[str, str]) -> bool:
-        """Whether no node with these labels, and perhaps others, meets it.
+        """Whether no node with these labels, and possibly others, meets it.
 
         A term without conditions matches no node.
         Source: nodeaffinity of k8s.io/component-helpers/scheduling/corev1.
@@ -106,7 +106,7 @@ class NodeSelectorTerm(Struct, frozen=True):
 def excluded(terms: Iterable[NodeSelectorTerm], node_labels: Mapping[str, str]) -> bool:
     """Whether a required node affinity (terms, ORed) rules out every node with these labels.
 
-    Only the given labels are known of the node: a term on others could still hold.
+    Only these labels of the node are known: a term on others may still hold.
     """
     return all(term.excludes(node_labels) for term in terms)
 
@@ -121,6 +121,6 @@ def _int64(text: str) -> int | None:
 
 def _compares(operator: str, value: str, bound: str) -> bool:
     actual, limit = _int64(value), _int64(bound)
-    if actual is None or limit is None:  # the scheduler lets no such node through
+    if actual is None or limit is None:  # to the scheduler, no such node matches
         return False
     return actual > limit if operator == "Gt" else actual < limit

@@ -22,7 +22,7 @@ _OF_EACH_RECORD = {*vars(logging.makeLogRecord({})), "message", "asctime", "task
 
 
 class _JSONFormatter(logging.Formatter):
-    """A record's time (UTC), level and message, what else it was given, and its exception."""
+    """Formats a record as time (UTC), level, message, its extra fields, and its exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: Line = {
@@ -48,7 +48,7 @@ def set_up(level: str) -> None:
 
 
 def write(lines: Sequence[Line]) -> None:
-    """Write lines as the logger does, all together at a fraction of the cost."""
+    """Write lines in the format of the logger, together, at a fraction of the cost."""
     if not lines:
         return
     text = "".join([f"{_encode(line)}\n" for line in lines])
@@ -56,14 +56,14 @@ def write(lines: Sequence[Line]) -> None:
     try:
         _handler.stream.write(text)
         _handler.stream.flush()
-    except (OSError, ValueError):  # nobody reads standard error any more
+    except (OSError, ValueError):  # standard error is closed
         pass
     finally:
         _handler.release()
 
 
 def listed(names: Sequence[str]) -> str:
-    """The number of names, and as many of them as a log line may have."""
+    """Return the number of names, and the first of them."""
     more = ", ..." if len(names) > _LISTED else ""
     return f"{len(names)}: {', '.join(names[:_LISTED])}{more}" if names else "0"
 
@@ -72,6 +72,6 @@ def _encode(line: Line) -> str:
     """The line as JSON in ASCII, so that every reader sees the same."""
     try:
         text = msgspec.json.encode(line).decode()
-    except (TypeError, ValueError):  # some other class, or half a surrogate pair
+    except (TypeError, ValueError):  # an unknown class, or an unpaired surrogate
         text = ""
     return text if text and text.isascii() else json.dumps(line, default=str)

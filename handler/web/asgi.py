@@ -12,10 +12,10 @@ __all__ = ["Reply", "respond"]
 
 
 class Reply(Response):
-    """An answer as Starlette has it."""
+    """An answer as a response of Starlette."""
 
     def __init__(self, answer: Answer) -> None:
-        # Not by the base's constructor, which makes out for each answer what is known here.
+        # Skips the constructor of the base class, which computes what is known here.
         self.status_code = answer.status
         self.body = answer.body
         self.background = None
@@ -30,8 +30,8 @@ async def respond(function: Function, request: Request) -> Reply:
     try:
         body = await _body(request.receive, function.max_body)
     except EOFError:
-        return Reply(Answer(400, b"", {}))  # nobody is there to read it
-    # Not request.url.path: that puts a URL together and takes it apart, for each request.
+        return Reply(Answer(400, b"", {}))  # the client has disconnected
+    # Not request.url.path, which builds and parses a URL for each request.
     scope = request.scope
     return Reply(await function.answer(scope["method"], scope["path"], body))
 
@@ -39,8 +39,8 @@ async def respond(function: Function, request: Request) -> Reply:
 async def _body(receive: Receive, limit: int) -> bytes | None:
     """Return the whole body, or None if it is longer than the limit, in bytes.
 
-    The rest of a long one is read and dropped, since a client that still sends sees no answer.
-    Raises EOFError if the client goes away meanwhile.
+    The rest of a longer one is read and dropped, because a client that is still sending does not
+    read the response. Raises EOFError if the client disconnects.
     """
     chunks, size = [], 0
     while True:

@@ -1,7 +1,8 @@
 """The function behind granian: HTTP/1.1 and TLS in Rust, in this process and on its event loop.
 
-Its parts are used and not its server class, which binds a socket for each worker: connections that
-wait in the queue of one that ends would be reset. What is used here is pinned, and tested.
+It uses parts of granian and not its server class, which binds a socket for each worker:
+connections in the backlog of a worker that ends would be reset. The version is pinned, and what is
+used here is tested.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ from .tls import PEM, paths
 
 __all__ = ["GranianServer", "Trial"]
 
-_BACKLOG = 2048  # connections that the kernel completes until they are accepted
-_CONNECTIONS = 10_000  # at a time; more wait in the backlog. Each takes about 30 KB
-_RESERVED = 100  # file descriptors for all else
+_BACKLOG = 2048  # connections that the kernel keeps until they are accepted
+_CONNECTIONS = 10_000  # at a time; others wait in the backlog. Each takes about 30 KB
+_RESERVED = 100  # file descriptors for everything else
 _TRIAL_SECONDS = 30
-_REASON = 300  # characters of what granian says
+_REASON = 300  # characters of a message of granian
 
-# The stubs aren't those of the binary.
+# The type stubs do not match the binary.
 _WORKER: Any = RSGIWorker
 _SOCKET: Any = SocketHolder
 _SCHEDULER: Any = CallbackScheduler
@@ -49,9 +50,9 @@ _log = logging.getLogger("eci-profile")
 
 
 class GranianServer:
-    """Accepts connections from a listening socket and answers them, until it is retired.
+    """Accepts connections on a listening socket and answers requests, until it is retired.
 
-    ``keep_alive``: seconds that a connection may be idle, or take to send a request's head.
+    ``keep_alive``: seconds that a connection may be idle, or take to send the head of a request.
     """
 
     def __init__(
@@ -60,40 +61,40 @@ class GranianServer:
         self._function = function
         self._retired = False
         self._family = listener.family
-        self._socket = os.dup(listener.fileno())  # granian's, which closes it
+        self._socket = os.dup(listener.fileno())  # owned by granian, which closes it
         self._signal = WorkerSignal()
         self._loop = loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         self._signal.add_cb(lambda: loop.call_soon_threadsafe(self._ended.set))
         logger = logging.getLogger("_granian")
         logger.handlers, logger.propagate = _log.handlers, False
-        # What it says below DEBUG of single connections, and at INFO of its threads, is too much.
+        # Its messages about single connections and about its threads are too many.
         logger.setLevel(logging.DEBUG if _log.isEnabledFor(logging.DEBUG) else logging.WARNING)
         _run(self._socket, keep_alive, pem, self._received, self._signal)
 
     def retire(self) -> None:
-        """Accept no more connections. Those that are there end with their next answer.
+        """Accept no more connections. Existing ones are closed with their next response.
 
-        Handshakes under way go on. A connection isn't ended while it is idle: a client may be
-        about to send, and Go's doesn't send a POST again.
+        Handshakes in progress continue. An idle connection is not closed: a client may be about to
+        send, and that of Go does not retry a POST.
         """
         if self._retired:
-            return  # and the descriptor may be another's by now
+            return  # and the descriptor may belong to something else by now
         self._retired = True
-        # granian can't be told to accept no more but go on with handshakes. So its descriptor
-        # becomes that of another socket, which nobody connects to.
+        # granian cannot stop accepting and continue handshakes. So its descriptor is replaced by
+        # that of another socket, to which nobody connects.
         address = "::1" if self._family == socket.AF_INET6 else "127.0.0.1"
         with socket.create_server((address, 0), family=self._family, backlog=0) as deaf:
             deaf.setblocking(False)
             os.dup2(deaf.fileno(), self._socket, inheritable=False)
 
     async def stop(self) -> None:
-        """End idle connections at once and others with their answer; return when all are."""
+        """Close idle connections at once, others with their response. Return after all."""
         self._signal.set()
         await self._ended.wait()
 
     def _received(self, watcher: Any) -> None:
-        """Begin with a request whose head is there. Runs in a thread of granian's."""
+        """Start a request whose head has arrived. Runs in a thread of granian."""
         try:
             length = _length(watcher.scope)
             if length == 0:
@@ -101,17 +102,17 @@ class GranianServer:
             elif length is None or length > self._function.max_body:
                 self._loop.call_soon_threadsafe(self._start, watcher, None)
             else:
-                # Read from here, so that the loop is only woken once the body is there. It never
-                # has more bytes than were announced.
+                # Reads the body here, so that the event loop wakes only once it is complete. It
+                # never has more bytes than announced.
                 watcher.proto().add_done_callback(partial(self._read, watcher))
-        except BaseException as error:  # granian would go on with it set
+        except BaseException as error:  # granian would continue with it set
             watcher.err(error)
 
     def _read(self, watcher: Any, body: Any) -> None:
         try:
             content = body.result()
         except (RSGIProtocolError, RSGIProtocolClosed):
-            watcher.done()  # the client is gone
+            watcher.done()  # the client has disconnected
         else:
             self._start(watcher, content)
 
@@ -133,9 +134,9 @@ class GranianServer:
 
 
 class Trial:
-    """Has granian load a certificate and key in a process of its own, which it ends if it can't.
+    """Lets granian load a certificate and key in a process of its own, which it exits if it cannot.
 
-    OpenSSL takes some that rustls doesn't, as keys on P-521 and certificates of X.509 version 1.
+    OpenSSL accepts some that rustls does not, such as X.509 version 1 and keys on P-521.
     """
 
     def __init__(self, pem: PEM) -> None:
@@ -148,7 +149,7 @@ class Trial:
         )
 
     def passed(self) -> bool:
-        """Wait until it is over. What granian says against them is logged."""
+        """Wait for the result. The error of granian is logged."""
         files = b"\0".join((self._pem.certificate, self._pem.key))
         try:
             _, errors = self._process.communicate(files, _TRIAL_SECONDS)
@@ -172,7 +173,7 @@ def _run(
     received: Callable[[Any], None],
     signal: WorkerSignal,
 ) -> None:
-    """Start granian's threads. They end the process if they can't use the certificate or key."""
+    """Start the threads of granian. They exit the process if they cannot use the files."""
     loop = asyncio.get_running_loop()
     scheduler = _SCHEDULER(loop, None, None, None, None)
     scheduler._schedule_fn = received  # noqa: SLF001
@@ -194,7 +195,7 @@ def _run(
 
 
 def _connections() -> int:
-    # Accepting without a descriptor left would fail in a loop.
+    # Without a free descriptor, accepting would fail in a loop.
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if files == resource.RLIM_INFINITY:
         return _CONNECTIONS
@@ -202,7 +203,7 @@ def _connections() -> int:
 
 
 def _length(scope: Scope) -> int | None:
-    """Bytes that the body will have, or None if that isn't known before."""
+    """Return the length of the body in bytes, or None if it is not announced."""
     headers = scope.headers
     return None if "transfer-encoding" in headers else int(headers.get("content-length", "0"))
 
@@ -210,7 +211,8 @@ def _length(scope: Scope) -> int | None:
 async def _bounded(protocol: RSGIHTTPProtocol, limit: int) -> bytes | None:
     """Return the whole body, or None if it is longer than the limit, in bytes.
 
-    The rest of a long one is read and dropped, since a client that still sends sees no answer.
+    The rest of a longer one is read and dropped, because a client that is still sending does not
+    read the response.
     """
     chunks, size = [], 0
     async for chunk in protocol:

@@ -1,4 +1,4 @@
-"""The server's side of TLS: a certificate and its key from files, followed as they change."""
+"""TLS of the server: a certificate and key from files, reloaded when they change."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _log = logging.getLogger("eci-profile")
 
 
 class TLSError(Exception):
-    """The files can't be used. The message is one sentence that names the file."""
+    """The files cannot be used. The message is one sentence that names the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class PEM:
-    """What the files held at one moment. ``client_ca`` is empty if clients need no certificate."""
+    """The contents of the files. ``client_ca`` is empty if clients need no certificate."""
 
     certificate: bytes
     key: bytes
@@ -30,10 +30,10 @@ class PEM:
 
 
 class ServerTLS:
-    """A certificate and its key, as they are in the files, once they were found to be usable.
+    """A certificate and its key from files, after they were validated.
 
     ``directory`` holds tls.crt and tls.key, as a mounted Secret of the type kubernetes.io/tls.
-    ``client_ca`` is a file of CA certificates, or empty. ``pem`` is what is in force.
+    ``client_ca`` is a file of CA certificates, or empty. ``pem`` has the contents in use.
     """
 
     def __init__(self, directory: str, client_ca: str = "") -> None:
@@ -45,9 +45,9 @@ class ServerTLS:
         self._check(self.pem)
 
     def changed(self) -> PEM | None:
-        """What is in the files if it isn't ``pem`` and can be used, else None.
+        """Return the contents of the files if they differ from ``pem`` and are valid, else None.
 
-        What can't be used is logged once.
+        Invalid contents are logged once.
         """
         try:
             pem = self._read()
@@ -89,7 +89,7 @@ class ServerTLS:
 
 
 def context(pem: PEM) -> ssl.SSLContext:
-    """A server's context, TLS 1.2 or later. With CAs, clients may show a certificate of theirs.
+    """Return a server context, TLS 1.2 or later. With CAs, clients may present a certificate.
 
     Raises ssl.SSLError, or TLSError for an encrypted key.
     """
@@ -137,5 +137,5 @@ def _content(file: Path, label: str) -> bytes:
 
 
 def _no_password() -> str:
-    # Without this, OpenSSL asks for it on the terminal.
+    # Without this, OpenSSL prompts on the terminal.
     raise TLSError("tls.key is encrypted; a server that starts by itself needs it in the clear")

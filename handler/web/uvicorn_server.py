@@ -1,4 +1,4 @@
-"""The function behind uvicorn, for what granian can't do: tell who has shown a certificate."""
+"""The function behind uvicorn, which unlike granian exposes client certificates."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ from .tls import PEM, context
 
 __all__ = ["UvicornServer"]
 
-_BACKLOG = 2048  # connections that the kernel completes until they are accepted
-_HANDSHAKE = 10  # seconds that one may take
-_LOOK = 0.05  # seconds from one look at what is left to the next
+_BACKLOG = 2048  # connections that the kernel keeps until they are accepted
+_HANDSHAKE = 10  # seconds for a handshake
+_LOOK = 0.05  # seconds between checks for remaining connections
 
 _log = logging.getLogger("eci-profile")
 
 
 class UvicornServer:
-    """Accepts connections from a listening socket and answers them, until it is retired.
+    """Accepts connections on a listening socket and answers requests, until it is retired.
 
-    With CAs of clients, a POST needs a certificate of theirs; anything else doesn't. Each server
-    has a TLS context of its own, and with it the sessions that can be resumed: none outlives its
-    CAs.
+    With client CAs, a POST needs a client certificate; other requests do not. Each server has its
+    own TLS context and thus its own sessions to resume, so no session outlives its CAs.
     ``keep_alive``: seconds that a connection may be idle.
     """
 
@@ -57,7 +56,7 @@ class UvicornServer:
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Begin to accept."""
+        """Start to accept connections."""
         self._server = await asyncio.get_running_loop().create_server(
             lambda: _Protocol(self._config, self._state, {}),
             sock=self._listener.dup(),
@@ -67,13 +66,13 @@ class UvicornServer:
         )
 
     def retire(self) -> None:
-        """Accept no more connections. Those that are there end with their next answer."""
+        """Accept no more connections. Existing ones are closed with their next response."""
         self._application.retired = True
         if self._server:
             self._server.close()
 
     async def stop(self) -> None:
-        """End idle connections at once and others with their answer; return when all are."""
+        """Close idle connections at once, others with their response. Return after all."""
         for connection in list(self._state.connections):
             connection.shutdown()
         while self._state.connections or self._state.tasks:  # noqa: ASYNC110
@@ -81,7 +80,7 @@ class UvicornServer:
 
 
 class _Protocol(HttpToolsProtocol):
-    """Tells the application whether the client has shown a certificate, which is verified."""
+    """Tells the application whether the client has a verified certificate."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -105,6 +104,6 @@ class _Application:
         else:
             reply = await respond(self._function, request)
         if self.retired or self._function.stopping:
-            # Clients come back on a new connection.
+            # Clients open a new connection.
             reply.headers["connection"] = "close"
         await reply(scope, receive, send)
