@@ -132,6 +132,14 @@ def test_no_warning_is_wrong_about_any_pod(written: list[dict[str, Any]]) -> Non
                 assert matching[:1] != [index]
 
 
+def test_annotations_of_earlier_lists_are_known() -> None:
+    known = ["eci-resource-group-id", "eci-set-diskvolume", "eci-gpu-type", "eci-instance-type"]
+    effect = {"annotations": {f"k8s.aliyun.com/{name}": "a" for name in (*known, "eci-resource")}}
+    selectors = [{"name": "a", "objectSelector": {"matchLabels": {"a": "b"}}, "effect": effect}]
+    (warning,) = lint(parse({"selectors": json.dumps(selectors)}))
+    assert warning.location[-1] == "k8s.aliyun.com/eci-resource"
+
+
 def seconds(selectors: list[dict[str, Any]]) -> tuple[float, list[str]]:
     profile = parse({"selectors": json.dumps(selectors, separators=(",", ":"))})
     began = time.process_time()
