@@ -15,9 +15,10 @@ from ..cluster.source import NotFoundError, SourceError
 from ..profiles.manifests import Manifest, read_manifests
 from ..profiles.parse import ProfileError, parse
 from ..profiles.problems import MAX_PROBLEMS
+from ..profiles.schema import of_the_crd
 from ..profiles.text import TextError
 from .command import CLUSTER, UsageError, cluster, read_text, settings
-from .selector_objects import GROUP, KIND, Conversion, Remark, convert_objects, overlap, selects
+from .selector_objects import GROUP, KIND, Conversion, Remark, convert_objects, overlap
 
 __all__ = ["add_to"]
 
@@ -153,7 +154,7 @@ def _selectors(text: str) -> Iterator[Manifest]:
 
 
 def _if_ours(manifest: Manifest) -> Iterator[Manifest]:
-    if selects(manifest.value):
+    if of_the_crd(manifest.value):
         yield manifest
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ..profiles.manifests import Manifest, read_manifests
+from ..profiles.mistakes import mistake_in
+from ..profiles.schema import of_the_crd
 from ..profiles.text import Position, TextError
-from .selector_objects import selects
 
 __all__ = ["ProfileFile", "read_profile"]
 
@@ -54,7 +55,7 @@ def read_profile(text: str, namespace: str, name: str) -> ProfileFile:
     text = text.replace("\r\n", "\n")
     if _is_list(text):
         return ProfileFile(text, {"selectors": text}, None)
-    found, objects = None, False
+    found, hint = None, ""
     try:
         for manifest in read_manifests(text, places=True):
             if (
@@ -64,18 +65,26 @@ def read_profile(text: str, namespace: str, name: str) -> ProfileFile:
                 and manifest.metadata.get("namespace") in (namespace, None)
             ):
                 found = manifest
-            objects = objects or selects(manifest.value)
+            hint = hint or _hint(manifest)
     except TextError:
         raise
     except ValueError as error:
-        raise LookupError(str(error)) from None
+        raise mistake_in(text) or LookupError(str(error)) from None
     if found is None:
-        hint = "; python -m handler convert translates its Selector objects" if objects else ""
         raise LookupError(f"no ConfigMap {namespace}/{name}, and no list of selectors{hint}")
     data = found.value.get("data") or {}
     if not isinstance(data, dict):
         raise LookupError(f"ConfigMap {name}: data must be an object")
     return ProfileFile(text, data, found)
+
+
+def _hint(manifest: Manifest) -> str:
+    """What an object that is no ConfigMap was perhaps meant to be."""
+    if of_the_crd(manifest.value):
+        return "; python -m handler convert translates its Selector objects"
+    if manifest.kind is None and "selectors" in manifest.value:
+        return "; write only the list, without the key selectors around it"
+    return ""
 
 
 def _is_list(text: str) -> bool:

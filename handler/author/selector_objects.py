@@ -16,7 +16,7 @@ from ..profiles.problems import problem, show
 from ..profiles.schema import check_selectors
 from ..profiles.text import Location
 
-__all__ = ["GROUP", "KIND", "Conversion", "Remark", "convert_objects", "overlap", "selects"]
+__all__ = ["GROUP", "KIND", "Conversion", "Remark", "convert_objects", "overlap"]
 
 GROUP = "eci.aliyun.com"
 KIND = "Selector"
@@ -67,11 +67,6 @@ class Conversion:
 
 class _LostError(Exception):
     """The whole object can't be converted."""
-
-
-def selects(value: Mapping[str, Any]) -> bool:
-    """Whether this is an object of the CRD, in whatever version."""
-    return value.get("kind") == KIND and str(value.get("apiVersion")).startswith(f"{GROUP}/")
 
 
 def convert_objects(objects: Sequence[Mapping[str, Any]]) -> Conversion:

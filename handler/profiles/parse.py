@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+from .mistakes import mistake_in
 from .model import DEFAULT_POLICY, Profile, Selector, Toleration, VirtualNode
 from .problems import Problem, Problems, problem, show, unreadable
 from .schema import (
@@ -104,10 +105,13 @@ def _read(data: Mapping[str, object] | None, key: str) -> tuple[Reading, Problem
         message = f"has {size} bytes, but a ConfigMap holds at most {MAX_BYTES} (1.5 MiB)"
     else:
         try:
-            return read(text), problems
+            reading = read(text)
+            if isinstance(reading.value, str) and (mistake := mistake_in(text)):
+                raise mistake
         except TextError as error:
             problems.add([unreadable(key, error)])
             return Reading(None), problems
+        return reading, problems
     problems.add([problem(key, None, (), message)])
     return Reading(None), problems
 

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from .mistakes import FULL_WIDTH
 from .text import Location, Position, TextError
 
 __all__ = [
@@ -212,6 +213,10 @@ def _unknown(name: str, known: Sequence[str]) -> str:
         )
     if name == _WITHOUT_COUNTERPART:
         return "unknown field; it has no counterpart here"
+    half = "".join(character for character in name[:_SHOWN] if character not in FULL_WIDTH)
+    if half != name[:_SHOWN]:
+        meant = f", did you mean {half}?" if half in known else ""
+        return f"unknown field, it has full-width punctuation{meant}"
     lowered = {field.lower(): field for field in known}
     # To compare takes time with the length of both.
     close = difflib.get_close_matches(name.lower(), lowered, n=1) if len(name) <= _SHOWN else None

@@ -51,6 +51,7 @@ __all__ = [
     "check_selectors",
     "check_virtual_node",
     "check_virtual_nodes",
+    "of_the_crd",
 ]
 
 # The API server ties these annotations to other fields of a pod, so a pod that got one could be
@@ -229,6 +230,7 @@ _FIELDS = {
 }
 _OF_A_SELECTOR = frozenset(_FIELDS["selectors"])
 _NAMES = frozenset(name for names in _FIELDS.values() for name in names)
+_OF_THE_CRD = "is a Selector object of the CRD form; python -m handler convert translates it"
 _SELECTOR = TypeAdapter(WrittenSelector)
 _VIRTUAL_NODE = TypeAdapter(WrittenVirtualNode)
 _Form = TypeVar("_Form")
@@ -244,11 +246,15 @@ def check_selectors(
     selectors: list[WrittenSelector] = []
     problems = Problems()
     if not isinstance(value, list):
-        problems.add([problem("selectors", value, (), f"must be a list, got {show(value)}")])
+        problems.add([problem("selectors", value, (), _no_list(value))])
         return selectors, problems
     owners: dict[str, int] = {}
     for index, item in enumerate(value):  # one by one, so that other threads go on in between
-        at, found = (index,), list(_rules(value, index, owners))
+        at = (index,)
+        if of_the_crd(item):
+            problems.add([problem("selectors", value, at, _OF_THE_CRD)])
+            continue
+        found = list(_rules(value, index, owners))
         found += _unknown_node(value, index, virtual_nodes)
         if (size := _size(item)) > _MOST_OF_A_SELECTOR:
             message = f"has {size} values, at most {_MOST_OF_A_SELECTOR}; write several selectors"
@@ -265,6 +271,26 @@ def check_selectors(
         else:
             problems.add(found)
     return selectors, problems
+
+
+def of_the_crd(value: Any) -> bool:
+    """Whether it is a Selector object of the CRD form of the profile (460223), of any version."""
+    return (
+        isinstance(value, dict)
+        and value.get("kind") == "Selector"
+        and str(value.get("apiVersion")).startswith("eci.aliyun.com/")
+    )
+
+
+def _no_list(value: Any) -> str:
+    if of_the_crd(value):
+        return _OF_THE_CRD
+    hint = ""
+    if isinstance(value, dict) and "selectors" in value:
+        hint = "; write only the list, without the key selectors around it"
+    elif isinstance(value, dict) and "name" in value:
+        hint = "; write the selector as the entry of a list"
+    return f"must be a list, got {show(value)}{hint}"
 
 
 def check_virtual_node(value: Any) -> tuple[WrittenVirtualNode, Problems]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 
 from .blanks import without_comments, without_surrogates
 from .json_text import read_json
+from .mistakes import explained
 from .reading import (
     MAX_BYTES,
     MAX_DEPTH,
@@ -61,14 +62,14 @@ def read(text: str) -> Reading:
 
     Raises TextError.
     """
-    errors = []
-    for attempt, variant in _attempts(text.removeprefix(_BOM)):
+    text, errors = text.removeprefix(_BOM), []
+    for attempt, variant in _attempts(text):
         found = _tried(attempt, variant)
         if isinstance(found, Reading):
             return found
         errors.append(found)
     # The parser that came further has understood more of what was meant.
-    raise max(errors, key=lambda error: error.position)
+    raise explained(text, max(errors, key=lambda error: error.position))
 
 
 def locate(text: str) -> Place:
@@ -91,7 +92,10 @@ def read_documents(text: str, *, places: bool = False) -> Iterator[Reading]:
 
     Raises TextError.
     """
-    yield from read_yaml(text, MAX_FILE_VALUES, places=places)
+    try:
+        yield from read_yaml(text, MAX_FILE_VALUES, places=places)
+    except TextError as error:
+        raise error if error.certain else explained(text, error) from None
 
 
 def _attempts(text: str) -> Iterator[tuple[Callable[[str], Reading], str]]:

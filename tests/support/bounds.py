@@ -116,6 +116,20 @@ TEXT = [
     Row("a comment without end", "one pass over marks", repeated("#", "["), reading),
     Row("tabs", "one pass over marks", repeated("\t", "[", "x"), reading),
     Row("backslashes", "one pass over marks", repeated("\\", "["), reading),
+    Row(
+        "full-width punctuation",
+        "one pass over mistakes",
+        repeated("a" * 30 + "：", "{", "]"),
+        reading,
+    ),  # noqa: RUF001
+    Row("slashes", "one pass over mistakes", repeated("// ", "[", "\n]]"), reading),
+    Row("dashes and a tab", "one pass over mistakes", repeated("- \t", "", "\n]"), reading),
+    Row(
+        "keys and mistakes",
+        "one pass over mistakes",
+        repeated("a" * 30 + ": ，\n", "", "]"),
+        reading,
+    ),  # noqa: RUF001
     Row("blanks", "json's own scanner", repeated(" "), reading),
     Row("line breaks", "the YAML parser", repeated("\n"), reading),
     Row(

@@ -1,0 +1,121 @@
+"""Names what people write by mistake where JSON or YAML can't be read: what is meant, and its line.
+
+One pass over a text that can't be read, and none over others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from .blanks import end_of_string
+from .reading import Position, TextError
+
+__all__ = ["FULL_WIDTH", "explained", "mistake_in"]
+
+FULL_WIDTH = {
+    **dict.fromkeys("“”＂「」", '"'),  # noqa: RUF001
+    **dict.fromkeys("‘’＇", "'"),  # noqa: RUF001
+    **dict.fromkeys("，、", ","),  # noqa: RUF001
+    **dict.fromkeys("【［", "["),  # noqa: RUF001
+    **dict.fromkeys("】］", "]"),  # noqa: RUF001
+    "：": ":",  # noqa: RUF001
+    "｛": "{",  # noqa: RUF001
+    "｝": "}",  # noqa: RUF001
+    "\u3000": " ",
+}
+"""What Chinese input methods write, and what is meant."""
+
+_BEFORE = 2  # lines; a parser may go on for so long with what is misread
+_SHOWN = 60
+# Each matches a character or two.
+_MARK = re.compile(
+    rf"""["\n]|(?<![^\s,:\[\]{{}}])'|(?<!\S)\#|(?<![^\s,\[\]{{}}"'])/[/*]|[{"".join(FULL_WIDTH)}]|\t"""
+)
+# In a block of YAML, text after a key and a colon may hold anything.
+_PLAIN = re.compile(r"""[ -]{0,100}[^\s:]{1,100}:[ ]{1,100}(?=[^\s\[{"'])""")
+_BLANK = re.compile(r"[ -]{0,100}\Z")
+_COMMENT = re.compile(r"\s*\#[^\n]*")
+
+_Mistake = tuple[int, int, str]  # line from 0, where it is in the text, what it is
+
+
+def explained(text: str, error: TextError) -> TextError:
+    """The error that names the mistake which an error comes of, or the error itself."""
+    line = error.position[0] - 1
+    found: _Mistake | None = None
+    for mistake in _mistakes(text):
+        if mistake[0] > line:
+            break
+        if found is None or mistake[0] > found[0]:  # the first of its line
+            found = mistake
+    if found is None or found[0] < line - _BEFORE:
+        return error
+    return _error(text, found)
+
+
+def mistake_in(text: str) -> TextError | None:
+    """The first mistake in a text that was read as nothing but a string, if there is one."""
+    first = next(_mistakes(text), None)
+    return first and _error(text, first)
+
+
+def _mistakes(text: str) -> Iterator[_Mistake]:
+    line = begin = at = 0
+    flow = _is_flow(text)
+    plain = None if flow else _PLAIN.match(text)
+    while mark := _MARK.search(text, at):
+        start, found = mark.start(), mark.group()
+        at = mark.end()
+        match found:
+            case "\n":
+                line, begin = line + 1, at
+                plain = None if flow else _PLAIN.match(text, at)
+            case '"' | "'":
+                if plain and start >= plain.end():
+                    continue
+                end = end_of_string(text, at) if found == '"' else text.find("'", at) + 1
+                at = end or len(text)
+                if newlines := text.count("\n", start, at):
+                    line, begin = line + newlines, text.rfind("\n", start, at) + 1
+            case "#":
+                end = text.find("\n", at)
+                at = len(text) if end < 0 else end
+            case "\t":
+                if not flow and _BLANK.match(text, begin, start):
+                    yield line, start, "a tab indents the line, and YAML takes only spaces"
+            case _ if plain is None or start < plain.end():
+                yield line, start, _named(found)
+
+
+def _named(found: str) -> str:
+    if found in FULL_WIDTH:
+        return f"full-width {found} where {FULL_WIDTH[found]!r} should be"
+    return f'"{found}" begins no comment here, write "#"'
+
+
+def _is_flow(text: str) -> bool:
+    """Whether it is written as JSON is, where tabs count as spaces."""
+    at = 0
+    while comment := _COMMENT.match(text, at):
+        at = comment.end()
+    while text[at : at + 1].isspace():
+        at += 1
+    return text[at : at + 1] in ("[", "{")
+
+
+def _error(text: str, mistake: _Mistake) -> TextError:
+    line, at, what = mistake
+    begin = text.rfind("\n", 0, at) + 1
+    end = text.find("\n", at)
+    written = text[begin : len(text) if end < 0 else end].rstrip()
+    position: Position = (line + 1, at - begin + 1)
+    return TextError(f"{what}: {_around(written, at - begin)}", *position, certain=True)
+
+
+def _around(line: str, at: int) -> str:
+    """The line, cut to what is around a place in it."""
+    first = max(0, min(at - _SHOWN // 2, len(line) - _SHOWN))
+    cut = line[first : first + _SHOWN]
+    before, after = ("..." if first else ""), ("..." if first + _SHOWN < len(line) else "")
+    return f"{before}{cut}{after}".strip(" ").replace("\t", "\\t")
