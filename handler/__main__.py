@@ -1,14 +1,18 @@
-"""The command line: ``python -m handler check``, ``explain``, ``register``, ``convert``."""
+"""The command line: ``python -m handler``, ``eci-profile`` and ``kubectl eci-profile``."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from .author import check, convert, explain, register
 from .author.command import UsageError
 from .version import VERSION
+
+# Each has `add_to`; the order is that of the help.
+_COMMANDS = (check, explain, register, convert)
 
 _USAGE = 2
 _BROKEN_PIPE = 141  # as of a program that the signal ends
@@ -16,14 +20,7 @@ _BROKEN_PIPE = 141  # as of a program that the signal ends
 
 def main() -> int:
     """Run the command that the arguments name. Returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m handler", description="Tools for those who write ECI profiles."
-    )
-    parser.add_argument("--version", action="version", version=VERSION)
-    commands = parser.add_subparsers(metavar="command", required=True)
-    for command in (check, explain, register, convert):
-        command.add_to(commands)
-    arguments = parser.parse_args()
+    arguments = _parser(_program()).parse_args()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
@@ -36,6 +33,25 @@ def main() -> int:
         sys.stderr.write(f"eci-profile: {error}\n")
         return _USAGE
     return code
+
+
+def _program() -> str:
+    """What the command line is called by, as its help says it."""
+    name = Path(sys.argv[0]).name
+    if name == "kubectl-eci_profile":
+        return "kubectl eci-profile"
+    return name if name == "eci-profile" else "python -m handler"
+
+
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=program, description="Tools for those who write ECI profiles."
+    )
+    parser.add_argument("--version", action="version", version=VERSION)
+    commands = parser.add_subparsers(metavar="command", required=True)
+    for command in _COMMANDS:
+        command.add_to(commands)
+    return parser
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..cluster.source import SourceError
 from ..lint.diagnostics import Diagnostic, examine
+from ..profiles.parse import count_selectors
 from ..profiles.problems import Problem
 from ..profiles.text import TextError
 from ..settings import Settings
@@ -40,7 +41,13 @@ def add_to(commands: Any) -> None:
         help="a YAML file with the ConfigMap, or with the list of selectors alone;"
         " - for standard input, cluster for the one in the cluster",
     )
-    parser.add_argument("--output", choices=("text", "json"), default="text")
+    parser.add_argument(
+        "-o",
+        "--output",
+        choices=("text", "json", "github"),
+        default="text",
+        help="text; json; or github, annotations as GitHub Actions takes them",
+    )
     parser.set_defaults(run=_run)
 
 
@@ -59,35 +66,61 @@ class _Line:
         where = f"{self.file}:{self.line}:{self.column}"
         return f"{where}: {self.severity}: {self.path}: {self.message}"
 
+    def annotation(self) -> str:
+        """As a workflow command, which GitHub shows at the line (@actions/core, command.ts)."""
+        places = {"file": self.file, "line": self.line, "col": self.column}
+        told = ",".join(f"{name}={_escaped(str(at), ':,')}" for name, at in places.items())
+        return f"::{self.severity} {told}::{_escaped(f'{self.path}: {self.message}')}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What there is to say of a profile, and how many selectors it has, if that is known."""
+
+    lines: list[_Line]
+    selectors: int | None = None
+
 
 def _run(arguments: argparse.Namespace) -> int:
     chosen = settings()
-    lines = [
-        line
-        for file in arguments.files
-        for line in (_of_cluster if file == CLUSTER else _of_file)(file, chosen)
+    checked = [
+        (_of_cluster if file == CLUSTER else _of_file)(file, chosen) for file in arguments.files
     ]
+    lines = [line for each in checked for line in each.lines]
     errors = sum(line.severity == "error" for line in lines)
+    counts = [each.selectors for each in checked if each.selectors is not None]
+    selectors = sum(counts) if len(counts) == len(checked) else None
     if arguments.output == "json":
         fields = ("file", "line", "column", "severity", "path", "message")
         problems = [{field: getattr(line, field) for field in fields} for line in lines]
-        answer = {"valid": not errors, "problems": problems}
+        answer = {"valid": not errors, "selectors": selectors, "problems": problems}
         sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
-    else:
-        sys.stdout.writelines(f"{line}\n" for line in lines)
-        sys.stderr.write(f"{_count(errors, 'error')}, {_count(len(lines) - errors, 'warning')}\n")
+        return 1 if errors else 0
+    for line in lines:
+        shown = line.annotation() if arguments.output == "github" else str(line)
+        sys.stdout.write(f"{shown}\n")
+    read = f"{_count(selectors, 'selector')}: " if selectors is not None else ""
+    found = f"{_count(errors, 'error')}, {_count(len(lines) - errors, 'warning')}"
+    sys.stderr.write(f"{read}{found}\n")
     return 1 if errors else 0
 
 
-def _of_file(path: str, chosen: Settings) -> list[_Line]:
+def _escaped(text: str, also: str = "") -> str:
+    for character in "%\r\n" + also:
+        text = text.replace(character, f"%{ord(character):02X}")
+    return text
+
+
+def _of_file(path: str, chosen: Settings) -> _Checked:
     text, shown = read_text(path), "<stdin>" if path == "-" else path
     try:
         file = read_profile(text, chosen.namespace, chosen.name)
     except TextError as error:
-        return [_Line(shown, *error.position, "error", "YAML", error.message)]
+        return _Checked([_Line(shown, *error.position, "error", "YAML", error.message)])
     except LookupError as error:
         raise UsageError(f"{shown}: {error.args[0]}") from None
-    return [_in_file(shown, file, diagnostic) for diagnostic in examine(file.data)]
+    lines = [_in_file(shown, file, diagnostic) for diagnostic in examine(file.data)]
+    return _Checked(lines, count_selectors(file.data))
 
 
 def _in_file(shown: str, file: ProfileFile, diagnostic: Diagnostic) -> _Line:
@@ -99,7 +132,7 @@ def _in_file(shown: str, file: ProfileFile, diagnostic: Diagnostic) -> _Line:
     return _Line(shown, line, column, diagnostic.severity, problem.path, message)
 
 
-def _of_cluster(_: str, chosen: Settings) -> list[_Line]:
+def _of_cluster(_: str, chosen: Settings) -> _Checked:
     source = cluster()
     try:
         data: Mapping[str, object] = source.config_map(chosen.namespace, chosen.name).data
@@ -109,10 +142,9 @@ def _of_cluster(_: str, chosen: Settings) -> list[_Line]:
         version = source.version()
     except SourceError:  # not every user may ask for it
         version = None
-    return [
-        _in_key(f"{chosen.namespace}/{chosen.name}", diagnostic.problem, diagnostic)
-        for diagnostic in examine(data, version)
-    ]
+    shown = f"{chosen.namespace}/{chosen.name}"
+    lines = [_in_key(shown, each.problem, each) for each in examine(data, version)]
+    return _Checked(lines, count_selectors(data))
 
 
 def _in_key(shown: str, problem: Problem, diagnostic: Diagnostic) -> _Line:

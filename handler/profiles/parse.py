@@ -22,7 +22,7 @@ from .schema import (
 )
 from .text import MAX_BYTES, Reading, TextError, read, too_large
 
-__all__ = ["KEYS", "ParsedProfile", "ProfileError", "parse"]
+__all__ = ["KEYS", "ParsedProfile", "ProfileError", "count_selectors", "parse"]
 
 _RECORDS = ("needed", "always")
 _DEFAULTS: Mapping[str, Any] = {
@@ -93,6 +93,13 @@ def parse(data: Mapping[str, object] | None) -> ParsedProfile:
     named = {name: _virtual_node(name, written) for name, written in nodes.items()}
     in_force = tuple(_selector(rank, *entry, default, named) for rank, entry in enumerate(ordered))
     return ParsedProfile(in_force, (default, *named.values()), always, warnings)
+
+
+def count_selectors(data: Mapping[str, object]) -> int | None:
+    """How many entries the list of selectors has, valid or not; None if there is no such list."""
+    reading, problems = _read(data, "selectors")
+    value = _given("selectors", reading.value)
+    return len(value) if isinstance(value, list) and not problems.count else None
 
 
 def _read(data: Mapping[str, object] | None, key: str) -> tuple[Reading, Problems]:

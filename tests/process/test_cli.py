@@ -35,7 +35,7 @@ def test_explain_says_the_same(case: str) -> None:
 
 def test_standard_input_is_read() -> None:
     result = run_process("check", "-", text='[{"name": "无", "objectSelector": {}}]')
-    assert (result.returncode, result.stderr) == (0, "0 errors, 1 warning\n")
+    assert (result.returncode, result.stderr) == (0, "1 selector: 0 errors, 1 warning\n")
     assert result.stdout == '<stdin>:1:2: warning: selectors[0] "无": matches every pod\n'
 
 

@@ -119,21 +119,24 @@ TEXT = [
     Row(
         "full-width punctuation",
         "one pass over mistakes",
-        repeated("a" * 30 + "：", "{", "]"),
+        repeated("a" * 30 + "：", "{", "]"),  # noqa: RUF001
         reading,
-    ),  # noqa: RUF001
+    ),
     Row("slashes", "one pass over mistakes", repeated("// ", "[", "\n]]"), reading),
     Row("dashes and a tab", "one pass over mistakes", repeated("- \t", "", "\n]"), reading),
     Row(
         "keys and mistakes",
         "one pass over mistakes",
-        repeated("a" * 30 + ": ，\n", "", "]"),
+        repeated("a" * 30 + ": ，\n", "", "]"),  # noqa: RUF001
         reading,
-    ),  # noqa: RUF001
+    ),
     Row("blanks", "json's own scanner", repeated(" "), reading),
     Row("line breaks", "the YAML parser", repeated("\n"), reading),
     Row(
-        "line breaks before an error", "one pass over line breaks", repeated("\n", "[", ""), reading
+        "line breaks before an error",
+        "one pass over line breaks",
+        repeated("\n", "[", ""),
+        reading,
     ),
     Row("digits", "an int has 100 digits at most", repeated("9", "[", "]"), reading),
     Row("digits in YAML", "an int has 100 digits at most", repeated("9", "- "), reading),
@@ -145,7 +148,10 @@ TEXT = [
         reading,
     ),
     Row(
-        "digits of an exponent", "Decimal and float are linear", repeated("9", "[1e", "]"), reading
+        "digits of an exponent",
+        "Decimal and float are linear",
+        repeated("9", "[1e", "]"),
+        reading,
     ),
     Row("a long plain text", "the YAML parser", repeated("a "), reading),
     Row("a block", "the YAML parser", repeated("a\n ", "a: |\n "), reading),
@@ -201,7 +207,10 @@ TEXT = [
         memory=64,
     ),
     Row(
-        "a key given again and again in YAML", "a set for each object", repeated("a: 1\n"), reading
+        "a key given again and again in YAML",
+        "a set for each object",
+        repeated("a: 1\n"),
+        reading,
     ),
     Row(
         "keys given twice, each once",

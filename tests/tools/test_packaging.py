@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import jsonschema
+import pytest
 import yaml
-from server import DATA, ROOT
+from cli import run
+from server import DATA, ROOT, clean_environment
+
+from handler.version import VERSION
 
 FILES = {path.name for path in (ROOT / "handler").glob("*.*")} - {"requirements.txt"}
 
@@ -36,6 +41,55 @@ def test_funcs_scaffolding_can_install_the_function(tmp_path: Path) -> None:
     target = tmp_path / "lib"
     subprocess.run([*pip, "--no-build-isolation", "--target", str(target), requirement], check=True)
     assert {path.name for path in (target / "function").glob("*.*")} == FILES
+
+
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the scripts of an installed package, beside what it needs in .venv-func."""
+    folder = tmp_path_factory.mktemp("installed")
+    source = folder / "source"
+    shutil.copytree(ROOT / "handler", source / "handler")
+    shutil.copy(ROOT / "pyproject.toml", source)
+    pip = [str(ROOT / ".venv-func" / "bin" / "pip"), "install", "--quiet", "--no-deps"]
+    target = folder / "lib"
+    subprocess.run([*pip, "--no-build-isolation", "--target", str(target), str(source)], check=True)
+    return target / "bin"
+
+
+@pytest.mark.parametrize(
+    ("script", "called"),
+    [("eci-profile", "eci-profile"), ("kubectl-eci_profile", "kubectl eci-profile")],
+)
+def test_an_installation_has_the_command_line(script: str, called: str, scripts: Path) -> None:
+    def printed(*arguments: str) -> str:
+        return subprocess.run(
+            [scripts / script, *arguments],
+            env={**clean_environment(), "PYTHONPATH": str(scripts.parent)},
+            cwd=DATA / "check",
+            capture_output=True,
+            encoding="utf-8",
+            check=True,
+        ).stdout
+
+    assert printed("--version") == f"{VERSION}\n"
+    assert printed("--help").startswith(f"usage: {called} ")
+    assert printed("check", "--help").startswith(f"usage: {called} check ")
+    assert printed("check", "doubts.yaml") == (DATA / "check/doubts.yaml.out").read_text("utf-8")
+
+
+def test_the_hook_of_pre_commit_names_a_script_and_profiles() -> None:
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    script, command = hook["entry"].split()
+    assert f"\n{script} = " in (ROOT / "pyproject.toml").read_text()
+    assert run(command, "--help").returncode == 0
+    for path, taken in (
+        ("k8s/eci-profile.yaml", True),
+        ("eci-profile-prod.yml", True),
+        ("eci-profile.json", True),
+        ("eci-profile/deployment.yaml", False),
+        ("profile.yaml", False),
+    ):
+        assert bool(re.search(hook["files"], path)) == taken
 
 
 def test_all_hosts_have_the_same_versions() -> None:

@@ -29,10 +29,11 @@ def test_what_is_said_of(case: str) -> None:
     result = run("check", case, cwd=FOLDER)
     assert result.stdout == expected
     assert result.returncode == (1 if "error: " in expected else 0)
-    summary = "{} error(s), {} warning(s)\n".format(
+    summary = "{} error(s) {} warning(s)\n".format(
         *(expected.count(f" {severity}: ") for severity in ("error", "warning"))
     )
-    assert re.sub(r"(error|warning)s?,?", r"\1(s)", result.stderr) == summary.replace(",", "")
+    counted = re.sub(r"(error|warning)s?,?", r"\1(s)", result.stderr)
+    assert re.fullmatch(rf"(\d+ selectors?: )?{re.escape(summary)}", counted)
 
 
 def test_each_position_is_that_of_what_is_wrong() -> None:
@@ -120,6 +121,7 @@ def test_standard_input_and_json() -> None:
     assert result.returncode == 0
     assert json.loads(result.stdout) == {
         "valid": True,
+        "selectors": 1,
         "problems": [
             {
                 "file": "<stdin>",
@@ -132,6 +134,40 @@ def test_standard_input_and_json() -> None:
         ],
     }
     assert result.stderr == ""
+
+
+def test_how_many_selectors_were_read_is_told(tmp_path: Path) -> None:
+    texts = {
+        "two.json": '[{"name": "a", "objectSelector": {}}, {"name": "a"}]',
+        "none.yaml": yaml.safe_dump(config_map({})),
+        "unread.json": "[{",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text, "utf-8")
+    for names, said in (
+        (["two.json"], "2 selectors: 2 errors, 0 warnings"),
+        (["none.yaml"], "0 selectors: 0 errors, 1 warning"),
+        (["two.json", "none.yaml"], "2 selectors: 2 errors, 1 warning"),
+        (["two.json", "unread.json"], "3 errors, 0 warnings"),
+    ):
+        assert run("check", *names, cwd=tmp_path).stderr == f"{said}\n"
+
+
+def test_annotations_for_github(tmp_path: Path) -> None:
+    text = '[{"name": "50%,\\n", "objectSelector": {}},\n{"name": ""}]'
+    (tmp_path / "a,b:c.json").write_text(text, "utf-8")
+    result = run("check", "a,b:c.json", "-o", "github", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (1, "2 selectors: 2 errors, 0 warnings\n")
+    assert result.stdout.splitlines() == [
+        "::error file=a%2Cb%3Ac.json,line=2,col=1::selectors[1]: needs a namespaceSelector,"
+        " an objectSelector, or both",
+        '::error file=a%2Cb%3Ac.json,line=2,col=10::selectors[1]: name: must not be empty, got ""',
+    ]
+    (tmp_path / "a,b:c.json").write_text(text.split(",\n")[0] + "]", "utf-8")
+    (told,) = run("check", "a,b:c.json", "--output=github", cwd=tmp_path).stdout.splitlines()
+    assert told == (
+        '::warning file=a%2Cb%3Ac.json,line=1,col=2::selectors[0] "50%25,\\n": matches every pod'
+    )
 
 
 @pytest.mark.parametrize("before", ["\ufeff", "\n" * 10_000, "# c\n" * 10_000, "---\n# c\n \n"])
