@@ -7,11 +7,12 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from functools import cache
+from typing import Any, Protocol
 
 from ..admission.warnings import warnings
-from ..cluster.file import FileSource
-from ..cluster.source import ConfigMap, NotFoundError, Source, SourceError
+from ..cluster.file import NAME_LABEL, Objects, read_objects
+from ..cluster.source import ConfigMap, NotFoundError, SourceError
 from ..decision.decide import Decision
 from ..decision.effects import Effect
 from ..decision.matching import Matcher
@@ -19,17 +20,19 @@ from ..profiles.labels import parse_labels
 from ..profiles.model import Requirement
 from ..profiles.parse import ProfileError, parse
 from ..profiles.problems import MAX_PROBLEMS, show
+from ..profiles.text import TextError
 from ..settings import Settings
 from .command import CLUSTER, UsageError, cluster, read_text, settings
 from .explanation import Explanation, Verdict, at_binding, diff, document, explain, to_yaml
+from .profile_file import is_list
 from .workloads import PlannedPod, PodError, read_pods
 
 __all__ = ["add_to"]
 
 _DESCRIPTION = """
 Say what the function does to a pod, selector by selector, and show the pod before and after.
-Any workload will do: a Pod, Deployment, ReplicaSet, StatefulSet, DaemonSet, Job or CronJob, Lists
-and streams of them; kinds that have no pods are passed over.
+Any object with a pod template will do: a Deployment or a CronJob, an Argo Rollout, a Knative
+Service, Lists and streams of them; others are passed over.
 """
 _LEFT_ALONE = {
     "not-asked": "the registration leaves its namespace out, so the function isn't asked about it",
@@ -44,7 +47,8 @@ _PLACEMENTS = {
     "normalNodePrefer": "on the virtual node where others are full",
     "normalNodeOnly": "not on the virtual node",
 }
-_Answer = tuple[PlannedPod, str, Mapping[str, str], Explanation]
+_UNKNOWN = "unknown: give --namespace-labels"
+_Answer = tuple[PlannedPod, str, Mapping[str, str] | None, Explanation]
 
 _COLOURS = {"+": "\033[32m", "-": "\033[31m", "@": "\033[36m"}
 _GREEN, _DIM, _END = "\033[32m", "\033[2m", "\033[0m"
@@ -58,30 +62,32 @@ def add_to(commands: Any) -> None:
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "-f",
-        dest="pods",
-        metavar="FILE",
-        required=True,
-        help="a YAML file, or - for standard input",
+    pods = parser.add_mutually_exclusive_group(required=True)
+    pods.add_argument(
+        "pods", metavar="FILE", nargs="?", help="a YAML file, or - for standard input"
     )
+    pods.add_argument("-f", "--filename", dest="file", metavar="FILE", help="the same")
     parser.add_argument(
         "--profile",
-        metavar="FILE|cluster",
-        help="a YAML file with the ConfigMap and any Namespaces, or the cluster;"
-        " by default that of the settings, ECI_PROFILE_PROVIDER and ECI_PROFILE_FILE",
+        metavar="FILE",
+        help="a YAML file with the ConfigMap and any Namespaces, or with the list of selectors"
+        " alone; - for standard input, cluster for the one in the cluster; by default that of"
+        " the settings, ECI_PROFILE_PROVIDER and ECI_PROFILE_FILE",
     )
-    namespace = parser.add_mutually_exclusive_group()
-    namespace.add_argument(
-        "--namespace", metavar="NAME", help="the pods' namespace; by default the one in the file"
+    parser.add_argument(
+        "-n",
+        "--namespace",
+        metavar="NAME",
+        help="the pods' namespace; by default the one in the file",
     )
-    namespace.add_argument(
+    parser.add_argument(
         "--namespace-labels",
         metavar="k=v,...",
         type=_labels,
-        help="all labels of the pods' namespace, instead of those it has",
+        help="the labels of the pods' namespace, instead of those it has",
     )
     parser.add_argument(
+        "-o",
         "--output",
         choices=("text", "json", "yaml", "patch"),
         default="text",
@@ -99,30 +105,43 @@ def _labels(text: str) -> Mapping[str, str]:
 
 def _run(arguments: argparse.Namespace) -> int:
     chosen = settings()
-    source = _source(arguments.profile, chosen)
-    shown = "<stdin>" if arguments.pods == "-" else arguments.pods
+    path = arguments.pods or arguments.file
+    profile = arguments.profile or (chosen.file if chosen.provider == "file" else CLUSTER)
+    if path == profile == "-":
+        raise UsageError("only one of the pods and the profile can be standard input")
+    source: _Source = _Cluster() if profile == CLUSTER else _File(profile)
+    shown = "<stdin>" if path == "-" else path
     try:
-        pods = list(read_pods(read_text(arguments.pods)))
+        pods = list(read_pods(read_text(path)))
     except PodError as error:
         raise UsageError("{}:{}:{}: {}".format(shown, *error.position, error)) from None
     if not pods:
         raise UsageError(f"{shown} has no pod, and nothing that makes one")
     matcher = _matcher(source, chosen)
-    of_namespaces: dict[str, Mapping[str, str]] = {}
-    for pod in pods:
+    given: Mapping[str, str] | None = arguments.namespace_labels
+
+    @cache
+    def labels_of(namespace: str) -> Mapping[str, str] | None:
+        if given is not None:
+            return {NAME_LABEL: namespace, **given}
+        return source.namespace_labels(namespace)
+
+    def answer(pod: PlannedPod) -> _Answer:
         namespace = arguments.namespace or pod.namespace
-        if namespace not in of_namespaces:
-            labels = arguments.namespace_labels
-            found = _namespace_labels(source, namespace) if labels is None else labels
-            of_namespaces[namespace] = found
+        labels = labels_of(namespace)
+        explanation = explain(
+            pod.pod,
+            {NAME_LABEL: namespace} if labels is None else labels,
+            matcher,
+            pod.unknown,
+            namespace_known=labels is not None,
+        )
+        return pod, namespace, labels, explanation
+
+    for pod in pods:  # before anything is written
+        labels_of(arguments.namespace or pod.namespace)
     # One after another, for each has a verdict of each selector.
-    answers = (
-        (pod, namespace, labels, explain(pod.pod, labels, matcher))
-        for pod in pods
-        for namespace in (arguments.namespace or pod.namespace,)
-        for labels in (of_namespaces[namespace],)
-    )
-    _write(answers, arguments.output)
+    _write(map(answer, pods), arguments.output)
     return 0
 
 
@@ -144,19 +163,67 @@ def _write(answers: Iterator[_Answer], output: str) -> None:
             sys.stdout.write(to_yaml(documents))
 
 
-def _source(profile: str | None, chosen: Settings) -> Source:
-    path = profile or (chosen.file if chosen.provider == "file" else CLUSTER)
-    return cluster() if path == CLUSTER else FileSource(path)
+class _Source(Protocol):
+    """Where the profile and the labels of namespaces are from. Both raise UsageError."""
+
+    def config_map(self, namespace: str, name: str) -> ConfigMap | None:
+        """The ConfigMap, or None if there is none."""
+
+    def namespace_labels(self, name: str) -> Mapping[str, str] | None:
+        """The labels of a namespace, or None if they aren't known."""
 
 
-def _matcher(source: Source, chosen: Settings) -> Matcher:
-    try:
-        config_map = source.config_map(chosen.namespace, chosen.name)
-    except NotFoundError:
+class _File:
+    """A file as `check` takes it, with any Namespaces."""
+
+    def __init__(self, path: str) -> None:
+        text, shown = read_text(path), "<stdin>" if path == "-" else path
+        if is_list(text):
+            self._objects = Objects(
+                config_maps={(None, settings().name): ConfigMap({"selectors": text})}
+            )
+            return
+        try:
+            self._objects = read_objects(text)
+        except TextError as error:
+            raise UsageError("{}:{}:{}: {}".format(shown, *error.position, error.message)) from None
+        except ValueError as error:
+            raise UsageError(f"{shown}: {error}") from None
+
+    def config_map(self, namespace: str, name: str) -> ConfigMap | None:
+        return self._objects.config_map(namespace, name)
+
+    def namespace_labels(self, name: str) -> Mapping[str, str] | None:
+        return self._objects.namespace_labels(name)
+
+
+class _Cluster:
+    def __init__(self) -> None:
+        self._source = cluster()
+
+    def config_map(self, namespace: str, name: str) -> ConfigMap | None:
+        try:
+            return self._source.config_map(namespace, name)
+        except NotFoundError:
+            return None
+        except SourceError as error:
+            raise UsageError(str(error)) from None
+
+    def namespace_labels(self, name: str) -> Mapping[str, str]:
+        try:
+            return self._source.namespace_labels(name)
+        except NotFoundError:
+            message = f"there is no namespace {name}; give --namespace or --namespace-labels"
+            raise UsageError(message) from None
+        except SourceError as error:
+            raise UsageError(str(error)) from None
+
+
+def _matcher(source: _Source, chosen: Settings) -> Matcher:
+    config_map = source.config_map(chosen.namespace, chosen.name)
+    if config_map is None:
         config_map = ConfigMap({})
         sys.stderr.write(f"there is no profile {chosen.namespace}/{chosen.name}\n")
-    except SourceError as error:
-        raise UsageError(str(error)) from None
     try:
         return Matcher(parse(config_map.data))
     except ProfileError as error:
@@ -164,27 +231,14 @@ def _matcher(source: Source, chosen: Settings) -> Matcher:
         raise UsageError("\n  ".join((message, *error.lines(MAX_PROBLEMS)))) from None
 
 
-def _namespace_labels(source: Source, name: str) -> Mapping[str, str]:
-    try:
-        return source.namespace_labels(name)
-    except NotFoundError:
-        raise UsageError(
-            f"there is no namespace {name}; say --namespace, or --namespace-labels"
-        ) from None
-    except SourceError as error:
-        raise UsageError(str(error)) from None
-
-
 def _text(
     pod: PlannedPod,
     namespace: str,
-    labels: Mapping[str, str],
+    labels: Mapping[str, str] | None,
     explanation: Explanation,
     coloured: bool,
 ) -> Iterator[str]:
-    yield f"{pod.kind} {pod.name or '(without a name)'}, namespace {namespace}"
-    yield "  labels: " + _listed((pod.pod.metadata and pod.pod.metadata.labels) or {})
-    yield "  namespace labels: " + _listed(labels)
+    yield from _heading(pod, namespace, labels)
     decision = explanation.decision
     if decision.untouched:
         yield f"\nLeft alone: {_LEFT_ALONE[decision.untouched]}"
@@ -195,6 +249,8 @@ def _text(
         yield f"  {colour}{_verdict(verdict)}{colour and _END}"
     if not explanation.verdicts:
         yield "  none"
+    if any(verdict.matches is None for verdict in explanation.verdicts):
+        yield "  Below, those that are unknown are taken not to match."
     if decision.effects:
         yield "\nEffects:"
         for effect in decision.effects:
@@ -210,6 +266,20 @@ def _text(
         yield f"Warning: {warning}"
     yield ""
     yield from _diff(pod.value, explanation.patched(pod.value), coloured)
+
+
+def _heading(pod: PlannedPod, namespace: str, labels: Mapping[str, str] | None) -> Iterator[str]:
+    at = f" ({pod.template})" if pod.template else ""
+    yield f"{pod.kind} {pod.name or '(without a name)'}{at}, namespace {namespace}"
+    yield "  labels: " + _listed((pod.pod.metadata and pod.pod.metadata.labels) or {})
+    if pod.unknown:
+        yield f"  labels with values not known yet: {', '.join(sorted(pod.unknown))}"
+    if not pod.labels_complete:
+        yield f"  labels that the controller of a {pod.kind} adds: unknown"
+    if labels is None:
+        yield f"  namespace labels: {NAME_LABEL}={namespace}, others {_UNKNOWN}"
+    else:
+        yield f"  namespace labels: {_listed(labels)}"
 
 
 def _listed(labels: Mapping[str, str]) -> str:
@@ -229,8 +299,14 @@ def _verdict(verdict: Verdict) -> str:
         off = "it is off" if selector.mode == "off" else "it is for pods that go to a virtual node"
         return f"no match  {selector.name}: {off}"
     actual = "is absent" if verdict.actual is None else f"is {show(verdict.actual)}"
-    failed = f"{verdict.side} wants {_requirement(verdict.failed)}, but it {actual}"
-    return f"no match  {selector.name}: {failed}"
+    wanted = f"{selector.name}: {verdict.side} wants {_requirement(verdict.failed)}"
+    if verdict.matches is None:
+        of_the_pod = verdict.side == "objectSelector"
+        why = (
+            "which is not known before the pod is created" if of_the_pod else f"which is {_UNKNOWN}"
+        )
+        return f"unknown   {wanted}, {why}"
+    return f"no match  {wanted}, but it {actual}"
 
 
 def _requirement(requirement: Requirement) -> str:

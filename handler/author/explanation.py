@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from ..admission.warnings import warnings
 from ..decision.decide import Decision, decide_pod, left_alone
 from ..decision.matching import Matcher
 from ..decision.pod import Pod
-from ..profiles.model import Requirement, Selector, unmet
+from ..profiles.model import Requirement, Selector
 from .workloads import PlannedPod
 
 __all__ = [
@@ -34,6 +34,7 @@ Side = Literal["objectSelector", "namespaceSelector"]
 NOT_ASKED = "kubernetes.io/metadata.name", ("kube-system", "eci-profile")
 """The label, and its values, of namespaces about whose pods the function isn't asked."""
 
+_ANY = "\0"  # no value of a label, so no selector asks for it
 _MOST_LINES = 10_000  # of a pod, to find the differences; the time may grow with their square
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -43,13 +44,48 @@ class Verdict:
     """Whether a selector matches; if not, the first requirement that fails, and on which side.
 
     ``actual`` is the value of the label that it is about, None if there is no such label.
+    ``matches`` is None where that depends on a label with an unknown value, which ``failed`` is
+    about then.
     """
 
     selector: Selector
-    matches: bool = True
+    matches: bool | None = True
     side: Side | None = None
     failed: Requirement | None = None
     actual: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """The labels that selectors are matched with. ``pod`` has `_ANY` where a value is unknown."""
+
+    pod: Mapping[str, str]
+    namespace: Mapping[str, str]
+    namespace_known: bool
+
+    def undecided(self, selector: Selector) -> Iterator[tuple[Side, Requirement]]:
+        """The requirements of a selector that are about what isn't known."""
+        for each in selector.object or ():
+            if self.pod.get(each.key) == _ANY and each.operator in ("In", "NotIn"):
+                yield "objectSelector", each
+        for each in selector.namespace or ():
+            if not self.namespace_known and each.key not in self.namespace:
+                yield "namespaceSelector", each
+
+    def failure(self, selector: Selector) -> Verdict:
+        """Why a selector doesn't match, or that it isn't known whether it does."""
+        undecided = list(self.undecided(selector))
+        requirements: tuple[tuple[Side, Mapping[str, str], Iterable[Requirement]], ...] = (
+            ("objectSelector", self.pod, selector.object or ()),
+            ("namespaceSelector", self.namespace, selector.namespace or ()),
+        )
+        for side, labels, all_ in requirements:
+            for each in all_:
+                if (side, each) not in undecided and not each.matches(labels):
+                    return Verdict(selector, False, side, each, labels.get(each.key))
+        if undecided and selector.mode != "off":
+            return Verdict(selector, None, *undecided[0])
+        return Verdict(selector, False)  # it is off, or for pods that others place
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +123,20 @@ class Explanation:
 def document(
     planned: PlannedPod,
     namespace: str,
-    namespace_labels: Mapping[str, str],
+    namespace_labels: Mapping[str, str] | None,
     explanation: Explanation,
 ) -> dict[str, Any]:
-    """The explanation as JSON has it, with the pod it is of and what becomes of it."""
+    """The explanation as JSON has it, with the pod it is of and what becomes of it.
+
+    The labels of a namespace are None where they aren't known.
+    """
     return {
         "kind": planned.kind,
         "name": planned.name,
+        **({"template": planned.template} if planned.template else {}),
         "namespace": namespace,
-        "namespaceLabels": dict(namespace_labels),
+        "namespaceLabels": None if namespace_labels is None else dict(namespace_labels),
+        **({"unknownLabels": sorted(planned.unknown)} if planned.unknown else {}),
         **explanation.to_json(),
         "pod": explanation.patched(planned.value),
     }
@@ -117,19 +158,36 @@ def to_yaml(value: Any) -> str:
     return text
 
 
-def explain(pod: Pod, namespace_labels: Mapping[str, str], matcher: Matcher) -> Explanation:
-    """Decide what happens to a pod, as a review of its creation does, and say why."""
+def explain(
+    pod: Pod,
+    namespace_labels: Mapping[str, str],
+    matcher: Matcher,
+    unknown: Collection[str] = (),
+    *,
+    namespace_known: bool = True,
+) -> Explanation:
+    """Decide what happens to a pod, as a review of its creation does, and say why.
+
+    ``unknown`` are the keys of labels that the pod will have with values which aren't known yet.
+    Unless ``namespace_known``, the namespace may have more labels. A selector that depends on any
+    of these is taken for one that doesn't match; its verdict says so.
+    """
     key, names = NOT_ASKED
     if namespace_labels.get(key) in names:
         return Explanation(Decision(untouched="not-asked"))
     if reason := left_alone(pod):
         return Explanation(Decision(untouched=reason))
     labels = (pod.metadata and pod.metadata.labels) or {}
-    matching = matcher.match(labels, namespace_labels)
+    sides = _Sides({**dict.fromkeys(unknown, _ANY), **labels}, namespace_labels, namespace_known)
+    matching = [
+        each
+        for each in matcher.match(sides.pod, namespace_labels)
+        if not any(sides.undecided(each))
+    ]
     decision = decide_pod(pod, matching, matcher)
     found = {each.rank for each in (*matching, *decision.selectors, *decision.audited)}
     verdicts = [
-        Verdict(each) if each.rank in found else _failure(each, labels, namespace_labels)
+        Verdict(each) if each.rank in found else sides.failure(each)
         for each in matcher.profile.selectors
     ]
     return Explanation(decision, verdicts)
@@ -145,19 +203,6 @@ def at_binding(explanation: Explanation) -> list[dict[str, str]]:
         for kind, entries in (("annotation", selector.annotations), ("label", selector.labels))
         for key, value in entries.items()
     ]
-
-
-def _failure(
-    selector: Selector, labels: Mapping[str, str], namespace_labels: Mapping[str, str]
-) -> Verdict:
-    side: Side = "objectSelector"
-    failed, having = unmet(selector.object, labels), labels
-    if failed is None:
-        side, having = "namespaceSelector", namespace_labels
-        failed = unmet(selector.namespace, namespace_labels)
-    if failed is None:  # it is off, or for pods that others place
-        return Verdict(selector, False)
-    return Verdict(selector, False, side, failed, having.get(failed.key))
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:

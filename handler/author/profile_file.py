@@ -12,7 +12,7 @@ from ..profiles.mistakes import mistake_in
 from ..profiles.schema import of_the_crd
 from ..profiles.text import Position, TextError
 
-__all__ = ["ProfileFile", "read_profile"]
+__all__ = ["ProfileFile", "is_list", "read_profile"]
 
 # A line at a time: no part can match what another one has.
 _SKIPPED = re.compile(r"[^\S\n]*(?:#[^\n]*|---[^\S\n]*)?\n")
@@ -53,7 +53,7 @@ def read_profile(text: str, namespace: str, name: str) -> ProfileFile:
     Raises LookupError if it has neither, TextError if it is not YAML.
     """
     text = text.replace("\r\n", "\n")
-    if _is_list(text):
+    if is_list(text):
         return ProfileFile(text, {"selectors": text}, None)
     found, hint = None, ""
     try:
@@ -87,7 +87,8 @@ def _hint(manifest: Manifest) -> str:
     return ""
 
 
-def _is_list(text: str) -> bool:
+def is_list(text: str) -> bool:
+    """Whether a text is a list of selectors alone."""
     at = 0
     while skipped := _SKIPPED.match(text, at):
         at = skipped.end()

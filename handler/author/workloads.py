@@ -14,10 +14,11 @@ from ..decision.pod import Pod
 from ..profiles.manifests import Manifest, read_manifests
 from ..profiles.problems import not_text, problem, show
 from ..profiles.text import Location, Position, TextError
+from .controllers import added_labels, group_of
 
 __all__ = ["PlannedPod", "PodError", "read_pods"]
 
-# Where each kind has its pod or pod template.
+# Where each kind of Kubernetes' own has its pod or pod template. Other kinds are searched.
 _TEMPLATES: Mapping[str, tuple[str, ...]] = {
     "Pod": (),
     "Deployment": ("spec", "template"),
@@ -27,7 +28,9 @@ _TEMPLATES: Mapping[str, tuple[str, ...]] = {
     "Job": ("spec", "template"),
     "CronJob": ("spec", "jobTemplate", "spec", "template"),
 }
+_GROUPS = ("", "apps", "batch", "extensions")
 _STEP = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")
+_DEEPEST = 10  # levels of an object that are searched for pod templates
 _EXPECTED = re.compile(r"Expected `([^`]*)`")
 _NAMES = {
     "array": "a list",
@@ -49,7 +52,9 @@ class PodError(ValueError):
 class PlannedPod:
     """A pod as its creation would be reviewed, and the manifest that it is of.
 
-    Labels that a controller adds to its pods' own, such as a template's hash, are not there.
+    It has the labels that its controller adds, as far as they are known; of ``unknown`` only the
+    keys are. ``labels_complete``: there are no others. ``template`` is where it is in a manifest
+    that has several.
     """
 
     kind: str
@@ -57,18 +62,25 @@ class PlannedPod:
     namespace: str
     value: dict[str, Any]
     pod: Pod
+    unknown: frozenset[str] = frozenset()
+    labels_complete: bool = True
+    template: str = ""
 
 
 def read_pods(text: str) -> Iterator[PlannedPod]:
-    """Read the pods of a YAML stream; kinds that make none are passed over.
+    """Read the pods of a YAML stream; objects without a pod template are passed over.
 
     Raises PodError.
     """
     try:
         for manifest in read_manifests(text, places=True):
             keys = _TEMPLATES.get(str(manifest.kind))
-            if keys is not None:
+            if keys is not None and group_of(manifest.value.get("apiVersion")) in _GROUPS:
                 yield _planned(manifest, keys)
+            else:
+                found = list(_templates(manifest.value))
+                for location in found:
+                    yield _planned(manifest, location, several=len(found) > 1)
     except TextError as error:
         raise PodError(error.message, error.position) from None
     except PodError:
@@ -77,18 +89,47 @@ def read_pods(text: str) -> Iterator[PlannedPod]:
         raise PodError(str(error), (1, 1)) from None
 
 
-def _planned(manifest: Manifest, keys: tuple[str, ...]) -> PlannedPod:
+def _templates(value: Mapping[str, Any]) -> Iterator[Location]:
+    """Where an object has pod templates: under a key such as ``template``, with containers."""
+    waiting: list[tuple[Location, Any]] = [((), value)]
+    while waiting:
+        at, each = waiting.pop()
+        if isinstance(each, list):
+            waiting += reversed([((*at, index), item) for index, item in enumerate(each)])
+        elif isinstance(each, dict):
+            spec = each.get("spec")
+            named = at and str(at[-1]).lower().endswith("template")
+            if named and isinstance(spec, dict) and isinstance(spec.get("containers"), list):
+                yield at
+            elif len(at) < _DEEPEST:
+                waiting += reversed([((*at, key), item) for key, item in each.items()])
+
+
+def _planned(manifest: Manifest, keys: Location, *, several: bool = False) -> PlannedPod:
     template: Any = manifest.value
     for depth, key in enumerate(keys):
-        template = template.get(key) if isinstance(template, dict) else None
+        template = template[key] if _has(template, key) else None
         if template is None:
-            missing = ".".join(keys[: depth + 1])
+            missing = _dotted(keys[: depth + 1])
             raise PodError(f"a {manifest.kind} needs {missing}", manifest.place(*keys).value)
     if not isinstance(template, dict):
-        raise PodError(f"{'.'.join(keys)} must be an object", manifest.place(*keys).value)
+        raise PodError(f"{_dotted(keys)} must be an object", manifest.place(*keys).value)
     kind, namespace = str(manifest.kind), manifest.metadata.get("namespace")
     value = {"apiVersion": "v1", "kind": "Pod", **_plain(template)} if keys else _plain(template)
     metadata = value.get("metadata") or {}
+    spec = manifest.value.get("spec")
+    added = added_labels(manifest.value.get("apiVersion"), kind, manifest.name, spec)
+    own = metadata.get("labels") or {} if isinstance(metadata, dict) else None
+    if added.known and isinstance(own, dict):
+        metadata = {
+            **metadata,
+            "labels": {
+                **own,
+                **{key: label for key, label in added.known.items() if key not in own},
+            },
+        }
+        value = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, **value}
+        value["metadata"] = metadata
     if manifest.kind == "DaemonSet" and isinstance(metadata, dict):
         owner = {"apiVersion": "apps/v1", "kind": kind, "name": manifest.name, "controller": True}
         value["metadata"] = {**metadata, "ownerReferences": [owner]}
@@ -102,7 +143,24 @@ def _planned(manifest: Manifest, keys: tuple[str, ...]) -> PlannedPod:
     if not isinstance(namespace, str | None):
         message = f"metadata.namespace: {not_text(namespace)}"
         raise PodError(message, manifest.place("metadata", "namespace").value)
-    return PlannedPod(kind, manifest.name, namespace or "default", value, pod)
+    return PlannedPod(
+        kind,
+        manifest.name,
+        namespace or "default",
+        value,
+        pod,
+        added.unknown - (own or {}).keys(),
+        added.complete,
+        _dotted(keys) if several else "",
+    )
+
+
+def _has(value: Any, key: int | str) -> bool:
+    return isinstance(key, int) or (isinstance(value, dict) and key in value)
+
+
+def _dotted(keys: Location) -> str:
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
 
 
 def _plain(value: Any) -> Any:

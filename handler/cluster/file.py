@@ -12,18 +12,31 @@ from ..profiles.manifests import read_manifests, read_text
 from ..profiles.problems import not_text
 from .source import ConfigMap, NotFoundError, PodObject, SourceError
 
-__all__ = ["FileSource"]
+__all__ = ["NAME_LABEL", "FileSource", "Objects", "read_objects"]
 
-_NAME_LABEL = "kubernetes.io/metadata.name"  # the API server adds it to each namespace
+NAME_LABEL = "kubernetes.io/metadata.name"
+"""The label that the API server gives to each namespace: its name."""
 
 
 @dataclass(slots=True)
-class _Objects:
+class Objects:
+    """The objects of a YAML stream that are of use here. ``any``: it has objects of some kind."""
+
     any: bool = False
     config_maps: dict[tuple[str | None, str], ConfigMap] = field(default_factory=dict)
     namespaces: dict[str, Mapping[str, str]] = field(default_factory=dict)
     nodes: dict[str, Mapping[str, str]] = field(default_factory=dict)
     pods: dict[tuple[object, str], Mapping[str, Any]] = field(default_factory=dict)
+
+    def config_map(self, namespace: str, name: str) -> ConfigMap | None:
+        """The ConfigMap of this name, if there is one; one without a namespace stands for any."""
+        by_name = self.config_maps
+        return by_name.get((namespace, name)) or by_name.get((None, name))
+
+    def namespace_labels(self, name: str) -> Mapping[str, str] | None:
+        """The labels of a namespace with `NAME_LABEL`, or None if there is no such namespace."""
+        labels = self.namespaces.get(name)
+        return None if labels is None else {NAME_LABEL: name, **labels}
 
 
 class FileSource:
@@ -36,20 +49,19 @@ class FileSource:
         self._path = Path(path)
         self._lock = threading.Lock()
         self._seen: tuple[int, ...] = ()
-        self._objects = _Objects()
+        self._objects = Objects()
         self._error: SourceError | None = None  # of the file as it was seen
 
     def config_map(self, namespace: str, name: str) -> ConfigMap:
         """Return the file's ConfigMap; one without a namespace stands for any."""
-        config_maps = self._current().config_maps
-        for key in ((namespace, name), (None, name)):
-            if key in config_maps:
-                return config_maps[key]
+        config_map = self._current().config_map(namespace, name)
+        if config_map:
+            return config_map
         raise NotFoundError(f"{self._path} has no ConfigMap {namespace}/{name}")
 
     def namespace_labels(self, name: str) -> Mapping[str, str]:
         """Return a namespace's labels, with the one that the API server gives to each."""
-        return {_NAME_LABEL: name, **self._current().namespaces.get(name, {})}
+        return self._current().namespace_labels(name) or {NAME_LABEL: name}
 
     def namespaces(self) -> list[str]:
         """Return the names of the file's namespaces. Raises SourceError."""
@@ -75,7 +87,7 @@ class FileSource:
     def report(self, namespace: str, name: str, config_map: ConfigMap, message: str) -> None:
         """Do nothing: a file has no events, and the log has the message."""
 
-    def _current(self) -> _Objects:
+    def _current(self) -> Objects:
         with self._lock:
             try:
                 stat = self._path.stat()
@@ -95,7 +107,7 @@ class FileSource:
     def _look(self) -> None:
         try:
             with self._path.open("rb") as stream:
-                objects = _objects(read_text(stream))
+                objects = read_objects(read_text(stream))
         except UnicodeDecodeError:
             raise SourceError(f"{self._path} is not UTF-8 text") from None
         except ValueError as error:
@@ -109,8 +121,9 @@ class FileSource:
         self._objects = objects
 
 
-def _objects(text: str) -> _Objects:
-    objects = _Objects()
+def read_objects(text: str) -> Objects:
+    """Read the objects of a YAML stream. Raises ValueError."""
+    objects = Objects()
     for manifest in read_manifests(text):
         objects.any = True
         kind, name, metadata = manifest.kind, manifest.name, manifest.metadata

@@ -507,6 +507,20 @@ FILES = [
     Row("Lists in Lists", "MAX_DEPTH", repeated("{kind: List, items: ["), profile_of),
     Row("pods", "a value at a time", repeated("{kind: Pod}\n---\n"), pods_of, 80),
     Row(
+        "templates without pods",
+        "each value is looked at once",
+        repeated("template: {spec: [", "kind: Rollout\nspec: {", "]}"),
+        pods_of,
+        80,
+    ),
+    Row(
+        "values of an object that has no pod",
+        "each value is looked at once",
+        repeated("  - {template: {spec: a}}\n", "kind: Rollout\nspec:\n"),
+        pods_of,
+        160,
+    ),
+    Row(
         "a pod of many lines",
         "10 000 lines are compared",
         numbered("    a%d: b\n", "kind: Pod\nmetadata:\n  annotations:\n"),

@@ -99,6 +99,74 @@ def test_the_namespace_or_its_labels_may_be_given() -> None:
     assert not matches("--namespace-labels", "")
 
 
+POD = "{kind: Pod, metadata: {name: a, namespace: shop}}"
+BY_NAMESPACE = """
+- name: by-name
+  namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: shop}}
+- name: by-label
+  namespaceSelector: {matchLabels: {env: prod}}
+- name: by-absence
+  namespaceSelector: {matchExpressions: [{key: env, operator: DoesNotExist}]}
+- name: of-others
+  objectSelector: {matchLabels: {app: web}}
+  namespaceSelector: {matchLabels: {env: prod}}
+"""
+
+
+def test_a_namespace_that_the_file_lacks_is_not_guessed(tmp_path: Path) -> None:
+    (tmp_path / "pod.yaml").write_text(POD)
+    (tmp_path / "selectors.yaml").write_text(BY_NAMESPACE)
+
+    def matches(*arguments: str) -> list[bool | None]:
+        common = ("explain", "pod.yaml", "--profile", "selectors.yaml", "-o", "json")
+        (explanation,) = json.loads(run(*common, *arguments, cwd=tmp_path).stdout)
+        known = explanation["namespaceLabels"] is not None
+        assert known == ("--namespace-labels" in arguments)
+        return [selector["matches"] for selector in explanation["selectors"]]
+
+    assert matches() == [True, None, None, False]
+    assert matches("-n", "other") == [False, None, None, False]
+    assert matches("--namespace-labels", "env=prod") == [True, True, False, False]
+    assert matches("--namespace-labels", "") == [True, False, True, False]
+    assert matches("-n", "other", "--namespace-labels", "env=prod") == [False, True, False, False]
+
+
+def test_the_profile_may_be_all_that_check_takes(tmp_path: Path) -> None:
+    (tmp_path / "pod.yaml").write_text(POD)
+    (tmp_path / "selectors.yaml").write_text(BY_NAMESPACE)
+    arguments = ("explain", "-f", "pod.yaml", "-o", "patch", "--profile")
+    of_the_file = run(*arguments, "selectors.yaml", cwd=tmp_path)
+    assert "nodeSelector" in of_the_file.stdout
+    assert run(*arguments, "-", cwd=tmp_path, text=BY_NAMESPACE) == of_the_file
+    settings = {"ECI_PROFILE_NAME": "mine"}
+    assert run(*arguments, "-", cwd=tmp_path, text=BY_NAMESPACE, environment=settings) == (
+        of_the_file
+    )
+    absent = run(*arguments, "-", cwd=tmp_path, text="kind: Secret")
+    assert (absent.stdout, absent.stderr) == (
+        "[]\n",
+        "there is no profile kube-system/eci-profile\n",
+    )
+
+
+def test_labels_that_a_controller_adds_count(function: Local, profile: Path) -> None:
+    """The function, which is sent a pod with them, finds the selectors that explain finds."""
+    case = FOLDER / "controllers.yaml"
+    result = run("explain", str(case), "--profile", str(case), "-o", "json")
+    shutil.copyfile(case, profile)
+    for explanation in json.loads(result.stdout):
+        pod = explanation["pod"]
+        labels = pod["metadata"].setdefault("labels", {})
+        labels |= dict.fromkeys(explanation.get("unknownLabels", ()), "some")
+        if explanation["namespaceLabels"] is None:
+            continue
+        review = review_of({**pod, "metadata": {**pod["metadata"], "namespace": "jobs"}})
+        review["request"]["namespace"] = explanation["namespace"]
+        found = checked(function.post(review), review)["auditAnnotations"]["selectors"]
+        told = [each["name"] for each in explanation["selectors"] if each["matches"]]
+        assert told == found.split(",")
+
+
 def test_the_profile_of_the_settings() -> None:
     case = str(FOLDER / "refused.yaml")
     environment = {"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": case}
@@ -171,12 +239,17 @@ def test_wrong_uses_end_with_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text(
         "{kind: ConfigMap, metadata: {name: eci-profile}, data: {selectors: '[{}]'}}"
     )
+    (tmp_path / "text.yaml").write_text("text")
+    (tmp_path / "broken.yaml").write_text("{ ]")
     for arguments, said in (
         (["--profile", "missing.yaml"], "eci-profile: missing.yaml can't be read: No such file"),
         (["--profile", "bad.yaml"], "the profile is not valid (check says where):\n  selectors[0]"),
         (["--namespace-labels", "a"], "'a': write key=value"),
         (["--namespace-labels", "a=b c"], "a label's value must be empty or"),
-        (["--namespace-labels", "a=b", "--namespace", "c"], "not allowed with argument"),
+        (["-"], "not allowed with argument"),
+        (["--profile", "-"], "only one of the pods and the profile can be standard input"),
+        (["--profile", "text.yaml"], "eci-profile: text.yaml: a document is not an object of Kub"),
+        (["--profile", "broken.yaml"], "eci-profile: broken.yaml:1:3: "),
     ):
         result = run("explain", "-f", "-", *arguments, cwd=tmp_path, text="kind: Pod")
         assert result.returncode == 2
