@@ -6,7 +6,7 @@ BIN := .venv/bin
 SAMPLE := k8s/sample
 
 .DEFAULT_GOAL := help
-.PHONY: help run try test fuzz soak bench audit lint format lock clean
+.PHONY: help run try test fuzz soak bench audit lint format schema lock clean
 .PHONY: install uninstall renew-certificate register test-cluster
 
 help: ## list the targets
@@ -57,6 +57,9 @@ lint: .venv/test.done ## check style (ruff), types (mypy), shell scripts (shellc
 format: .venv/test.done ## put the code into ruff's format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+schema: .venv/run.done ## write docs/profile.schema.json anew, after a change of the profile's form
+	$(BIN)/python -m handler schema > docs/profile.schema.json
 
 lock: .venv/run.done ## pin the newest packages that fit, in all requirements.txt
 	$(BIN)/pip install --quiet uv

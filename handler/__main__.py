@@ -7,12 +7,12 @@ import os
 import sys
 from pathlib import Path
 
-from .author import check, convert, explain, register
+from .author import check, completion, convert, explain, json_schema, register
 from .author.command import UsageError
 from .version import VERSION
 
 # Each has `add_to`; the order is that of the help.
-_COMMANDS = (check, explain, register, convert)
+_COMMANDS = (check, explain, register, convert, json_schema, completion)
 
 _USAGE = 2
 _BROKEN_PIPE = 141  # as of a program that the signal ends
@@ -47,6 +47,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program, description="Tools for those who write ECI profiles."
     )
+    parser.set_defaults(parser_of=_parser)
     parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(metavar="command", required=True)
     for command in _COMMANDS:

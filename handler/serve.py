@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import uvloop
 
-from .settings import ServerSettings, SettingsError
+from .settings import ServerSettings, Settings, SettingsError, described
 from .start import function
 from .web.function import Function
 from .web.tls import PEM, ServerTLS, TLSError
@@ -36,7 +37,9 @@ _log = logging.getLogger("eci-profile")
 
 
 def main() -> None:
-    """Serve until SIGTERM. Exits with one sentence if a setting or a file is invalid."""
+    """Serve until SIGTERM. Ends with one sentence if a setting is wrong or a file can't be used."""
+    if sys.argv[1:]:
+        _help(sys.argv[1:])
     try:
         settings = ServerSettings.read(os.environ)
         tls = ServerTLS(settings.tls_dir, settings.tls_client_ca) if settings.tls_dir else None
@@ -54,6 +57,25 @@ def main() -> None:
     sys.setswitchinterval(_SWITCH)
     _log.info("listening", extra={"port": port, "tls": bool(tls)})
     uvloop.run(_Serving(served, listener, tls, settings.drain).until_stopped(trial))
+
+
+def _help(arguments: list[str]) -> None:
+    """Print the help and end, or refuse arguments: there are no others."""
+    import argparse  # not for a start, which it would make longer
+
+    rows = [
+        f"  {each.variable}\n      {each.meaning}; default: {each.default}"
+        for form in (Settings, ServerSettings)
+        for each in described(form).values()
+    ]
+    settings = re.sub(r"`|\[([^]]+)\]\([^)]*\)", r"\1", "\n".join(rows))
+    argparse.ArgumentParser(
+        prog="python -m handler.serve",
+        description="Serve the function by HTTP, or HTTPS. There are no other options:\n"
+        "the settings are environment variables.",
+        epilog=f"settings:\n{settings}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(arguments)
 
 
 class _Server(Protocol):

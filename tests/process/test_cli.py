@@ -33,6 +33,30 @@ def test_explain_says_the_same(case: str) -> None:
     assert result.stdout == (EXPLAIN / f"{case}.out").read_text("utf-8")
 
 
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        (["ch"], ["check"]),
+        (["explain", "--names"], ["--namespace", "--namespace-labels"]),
+        (["check", "--output", "g"], ["github"]),
+        (["explain", "effects"], ["effects.yaml", "effects.yaml.out"]),
+    ],
+)
+def test_bash_completes_it(words: list[str], completed: list[str], tmp_path: Path) -> None:
+    script = tmp_path / "eci-profile"
+    script.write_text(run_process("completion", "bash").stdout)
+    quoted = " ".join(words)
+    asked = (
+        f"source {script}; COMP_WORDS=(eci-profile {quoted}); COMP_CWORD={len(words)}\n"
+        'function=$(complete -p eci-profile | sed "s/.*-F //; s/ .*//"); COMPREPLY=()\n'
+        '$function eci-profile "${COMP_WORDS[-1]}" "${COMP_WORDS[-2]}"; echo "${COMPREPLY[@]}"'
+    )
+    result = subprocess.run(
+        ["/bin/bash", "-c", asked], cwd=EXPLAIN, capture_output=True, encoding="utf-8", check=True
+    )
+    assert sorted(result.stdout.split()) == completed
+
+
 def test_standard_input_is_read() -> None:
     result = run_process("check", "-", text='[{"name": "无", "objectSelector": {}}]')
     assert (result.returncode, result.stderr) == (0, "1 selector: 0 errors, 1 warning\n")

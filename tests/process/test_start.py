@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from server import ROOT, clean_environment, command
+
+from handler.settings import ServerSettings, Settings, described
 
 
 def ends(**settings: str) -> str:
@@ -37,6 +40,30 @@ def test_a_wrong_setting(settings: dict[str, str], words: list[str]) -> None:
     line = ends(**settings)
     for word in words:
         assert word in line
+
+
+def test_the_server_tells_its_settings_and_takes_no_arguments() -> None:
+    def printed(argument: str, code: int) -> str:
+        ended = subprocess.run(
+            [sys.executable, "-m", "handler.serve", argument],
+            env=clean_environment(),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            timeout=60,
+            check=False,
+        )
+        assert ended.returncode == code
+        return ended.stdout
+
+    told = printed("--help", 0)
+    for form in (Settings, ServerSettings):
+        for each in described(form).values():
+            assert f"  {each.variable}\n" in told
+    assert "`" not in told
+    assert "](" not in told
+    assert "unrecognized arguments: --port" in printed("--port", 2)
 
 
 def test_a_wrong_file(tmp_path: Path) -> None:

@@ -1,0 +1,57 @@
+"""``completion``: a script that completes the command line ``eci-profile`` in a shell."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from .command import UsageError
+
+__all__ = ["add_to"]
+
+_PROGRAM = "eci-profile"
+_SHELLS = ("bash", "zsh", "tcsh")
+_DESCRIPTION = f"""
+Print a script that completes {_PROGRAM} in a shell. For bash:
+  {_PROGRAM} completion bash > ~/.local/share/bash-completion/completions/{_PROGRAM}
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to those of the command line.
+
+    It needs ``arguments.parser_of``, which makes the parser of a program.
+    """
+    parser = commands.add_parser(
+        "completion",
+        help="print a script for completion in a shell",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("shell", choices=_SHELLS)
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    try:
+        import shtab
+    except ImportError:  # of the extra "completion": nothing else needs it
+        message = "completion needs shtab: install with the extra completion, or pip install shtab"
+        raise UsageError(message) from None
+    parser: argparse.ArgumentParser = arguments.parser_of(_PROGRAM)
+    for each in (parser, *_commands(parser)):
+        for action in each._actions:  # noqa: SLF001
+            if action.metavar == "FILE":
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
+    sys.stdout.write(shtab.complete(parser, arguments.shell))
+    return 0
+
+
+def _commands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    return [
+        command
+        for action in parser._actions  # noqa: SLF001
+        if isinstance(action, argparse._SubParsersAction)  # noqa: SLF001
+        for command in action.choices.values()
+    ]
