@@ -37,7 +37,7 @@ _log = logging.getLogger("eci-profile")
 
 
 def main() -> None:
-    """Serve until SIGTERM. Ends with one sentence if a setting is wrong or a file can't be used."""
+    """Serve until SIGTERM. Exits with one sentence if a setting or a file is invalid."""
     if sys.argv[1:]:
         _help(sys.argv[1:])
     try:
