@@ -44,7 +44,14 @@ def build(settings: Settings) -> Function:
     """
     source, facts = _source(settings)
     _log.info("starting", extra={"version": VERSION, **facts})
-    store = Store(source, settings.namespace, settings.name, settings.ttl, settings.node_ttl)
+    store = Store(
+        source,
+        settings.namespace,
+        settings.name,
+        settings.ttl,
+        settings.node_ttl,
+        bindings=settings.binding,
+    )
     if settings.provider == "file":  # a cluster is not asked before the host may have forked
         store.preload()
     executor = BoundedExecutor("judging", _MOST_JUDGED)

@@ -10,7 +10,7 @@ from .bindings import judge_binding
 from .edits import judge_edit
 from .executor import BoundedExecutor
 from .pods import judge_pod
-from .review import Review, read, read_binding, read_config_map_data, write
+from .review import Review, read, read_binding, read_edit, write
 from .verdict import Verdict, facts_of
 
 __all__ = ["Admission", "Reviewed"]
@@ -56,6 +56,6 @@ class Admission:
             request.concerns("configmaps", "CREATE", "UPDATE")
             and (request.namespace, request.name) == profile
         ):
-            data = read_config_map_data(body)
-            return await judge_edit(self._executor, request, data, bindings=self._bindings)
+            edit = read_edit(body)
+            return await judge_edit(self._executor, request, edit, bindings=self._bindings)
         return Verdict(Outcome.IGNORED, facts_of(request))

@@ -17,6 +17,7 @@ from ..decision.decide import left_alone
 from ..decision.matching import Matcher
 from ..decision.pod import Pod
 from ..profiles.model import Selector
+from ..telemetry.matches import Share
 from ..telemetry.records import Outcome
 from .pods import names_of, profile_in_force
 from .review import BindingObject, Envelope, Response
@@ -56,7 +57,14 @@ async def judge_binding(store: Store, request: Envelope, bound: BindingObject) -
     response = _respond(decision)
     facts["warnings"] = len(response.warnings)
     outcome = Outcome.PATCHED if decision.operations else Outcome.UNCHANGED
-    return Verdict(outcome, facts, response)
+    return Verdict(outcome, facts, response, None if request.dry_run else _share(decision))
+
+
+def _share(decision: BindingDecision) -> Share:
+    """The selectors that match pods at binding only; all others were counted at creation."""
+    applied = names_of([each for each in decision.selectors if each.effect_only])
+    audited = names_of([each for each in decision.audited if each.effect_only])
+    return Share(applied, others=(("audited", audited),))
 
 
 async def _matching(
@@ -75,8 +83,8 @@ async def _matching(
 
 def _respond(decision: BindingDecision) -> Response:
     audit = {
-        "selectors": names_of(decision.selectors),
-        "audited-selectors": names_of(decision.audited),
+        "selectors": ",".join(names_of(decision.selectors)),
+        "audited-selectors": ",".join(names_of(decision.audited)),
     }
     return Response(
         operations=decision.operations,

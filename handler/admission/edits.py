@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from ..profiles.parse import ProfileError, parse
+from ..shorten import shorten
 from ..telemetry.records import Outcome
+from .changes import changes
 from .executor import BoundedExecutor
-from .review import Envelope, Response
-from .verdict import Verdict, facts_of
+from .review import Edit, Envelope, Response
+from .verdict import LONGEST_FACT, Verdict, facts_of
 
 __all__ = ["judge_edit"]
 
@@ -18,38 +20,56 @@ _BINDINGS_OFF = (
     " effects-at-binding"
 )
 _MOST_PROBLEMS = 20  # shown when a profile is refused: a screen of them
+_LONGEST_PROBLEM = 500  # characters in the log
+
+
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    """``error``: why the profile is refused. ``changes``: as the log has them."""
+
+    warnings: Sequence[str] = ()
+    error: ProfileError | None = None
+    changes: Mapping[str, list[str]] | None = None
 
 
 async def judge_edit(
-    executor: BoundedExecutor, request: Envelope, data: Mapping[str, Any], *, bindings: bool
+    executor: BoundedExecutor, request: Envelope, edit: Edit, *, bindings: bool
 ) -> Verdict:
-    """Judge the data of a ConfigMap that is to be the profile. Raises BusyError.
+    """Judge the edit of a ConfigMap that is to be the profile. Raises BusyError.
 
     ``bindings``: whether effects at binding are switched on.
     """
-    facts = facts_of(request)
-    try:
-        # A large profile takes a while; pods don't wait for it.
-        found = await executor.run(_warnings, data, bindings)
-    except ProfileError as error:
-        refusal = Response(allowed=False, refusal=_refusal(error))
-        return Verdict(Outcome.PROFILE_REFUSED, {**facts, "problems": error.count}, refusal)
-    return Verdict(Outcome.PROFILE_ACCEPTED, facts, Response(warnings=found))
+    # A large profile takes a while; pods don't wait for it.
+    judged = await executor.run(_judge, edit, bindings)
+    facts = {**facts_of(request), "user": shorten(edit.user, LONGEST_FACT)}
+    if judged.changes is not None:
+        facts["changes"] = judged.changes
+    if judged.error:
+        lines = judged.error.lines(_MOST_PROBLEMS)
+        facts["problems"] = [shorten(line, _LONGEST_PROBLEM) for line in lines]
+        refusal = Response(allowed=False, refusal=_refusal(judged.error.count, lines))
+        return Verdict(Outcome.PROFILE_REFUSED, facts, refusal)
+    facts["warnings"] = len(judged.warnings)
+    return Verdict(Outcome.PROFILE_ACCEPTED, facts, Response(warnings=judged.warnings))
 
 
-def _warnings(data: Mapping[str, Any], bindings: bool) -> list[str]:
+def _judge(edit: Edit, bindings: bool) -> _Judgement:
     # Imported here: profiles are rarely edited, and a start does without.
     from ..lint.lint import lint
 
-    profile = parse(data)
+    changed = None if edit.before is None else changes(edit.before, edit.data)
+    try:
+        profile = parse(edit.data)
+    except ProfileError as error:
+        return _Judgement(error=error, changes=changed)
     found = list(map(str, lint(profile)))
     if not bindings and profile.waits_for_binding:
         found.insert(0, _BINDINGS_OFF)
-    return found
+    return _Judgement(found, changes=changed)
 
 
-def _refusal(error: ProfileError) -> str:
+def _refusal(count: int, lines: Sequence[str]) -> str:
     """A problem a line: kubectl shows it as it is, and kubectl edit above the text edited."""
-    problems = "1 problem" if error.count == 1 else f"{error.count} problems"
-    shown = [f"  {line}" for line in error.lines(_MOST_PROBLEMS)]
+    problems = "1 problem" if count == 1 else f"{count} problems"
+    shown = [f"  {line}" for line in lines]
     return "\n".join((f"the profile was not saved, it has {problems}:", *shown))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..cluster.cache import LOAD_SECONDS, LoadError
 from ..cluster.store import Store
@@ -11,7 +11,9 @@ from ..decision.decide import Decision, decide_pod, left_alone
 from ..decision.matching import Matcher
 from ..decision.pod import Pod
 from ..profiles.model import Selector
+from ..telemetry.matches import Match, Share
 from ..telemetry.records import Outcome
+from .no_match import failures, is_logged
 from .review import Envelope, Response
 from .verdict import Verdict, facts_of
 from .warnings import warnings
@@ -24,33 +26,60 @@ async def judge_pod(store: Store, request: Envelope, pod: Pod) -> Verdict:
     facts = facts_of(request, pod)
     if reason := left_alone(pod):
         return Verdict(Outcome.LEFT_ALONE, {**facts, "reason": reason})
-    matching, matcher = await _gather(store, request, pod)
+    matching, matcher, namespace_labels = await _gather(store, request, pod)
     decision = decide_pod(pod, matching, matcher, request.uid)
     if not (decision.selectors or decision.audited or decision.drawn_out):
-        return Verdict(Outcome.NO_MATCH, facts)
-    response = _respond(decision)
-    facts["selectors"] = names_of(decision.selectors)
-    facts["placement"] = "refused" if decision.refusal else decision.placement
+        wanted = matcher.profile.no_match_log
+        if wanted is None or not is_logged(wanted, request):
+            return Verdict(Outcome.NO_MATCH, facts)
+        facts["failed"] = failures(matcher.profile, pod, namespace_labels)
+        return Verdict(Outcome.NO_MATCH_LOGGED, facts)
+    applied = names_of(decision.selectors)
+    others: dict[Match, list[str]] = {}
+    if decision.audited or decision.drawn_out or decision.shadowed:
+        others = _others(decision)
+    response = _respond(decision, applied, others.get("audited", ()))
+    placement = _placement(decision)
+    facts["selectors"] = applied
+    facts["placement"] = placement
     facts["warnings"] = len(response.warnings)
-    if decision.audited:
-        facts["audited"] = names_of(decision.audited)
-    if decision.drawn_out:
-        facts["drawn_out"] = names_of(decision.drawn_out)
+    if decision.unsupported:
+        facts["unsupported"] = decision.unsupported
+    share = Share(applied, placement or "")
+    if others:
+        facts.update(others.items())
+        lost = frozenset(others.get("shadowed", ()))
+        counted = [name for name in applied if name not in lost] if lost else applied
+        share = Share(counted, share.placement, tuple(others.items()))
     outcome = Outcome.PATCHED if decision.operations else Outcome.UNCHANGED
-    return Verdict(outcome, facts, response)
+    # A dry run moves no pod.
+    return Verdict(outcome, facts, response, None if request.dry_run else share)
 
 
-async def _gather(store: Store, request: Envelope, pod: Pod) -> tuple[Sequence[Selector], Matcher]:
-    """The selectors that match, and the profile's. The namespace is read if it can matter."""
+def _others(decision: Decision) -> dict[Match, list[str]]:
+    """The names of the selectors that match but don't count, or not at all."""
+    found: dict[Match, Sequence[Selector]] = {
+        "audited": decision.audited,
+        "drawn_out": decision.drawn_out,
+        "shadowed": decision.shadowed,
+    }
+    return {result: names_of(selectors) for result, selectors in found.items() if selectors}
+
+
+async def _gather(
+    store: Store, request: Envelope, pod: Pod
+) -> tuple[Sequence[Selector], Matcher, Mapping[str, str]]:
+    """The selectors that match, the profile's, and the namespace's labels if they can matter."""
     began = time.monotonic()
     matcher = await profile_in_force(store, report=not request.dry_run)
     labels = (pod.metadata and pod.metadata.labels) or {}
     matching = matcher.match_by_pod(labels)
+    namespace_labels: Mapping[str, str] = {}
     if matching is None:
         left = LOAD_SECONDS - (time.monotonic() - began)
         namespace_labels = await store.namespace_labels(request.namespace or "", left)
         matching = matcher.match(labels, namespace_labels)
-    return matching, matcher
+    return matching, matcher, namespace_labels
 
 
 async def profile_in_force(store: Store, *, report: bool) -> Matcher:
@@ -61,19 +90,28 @@ async def profile_in_force(store: Store, *, report: bool) -> Matcher:
     return state.matcher
 
 
-def _respond(decision: Decision) -> Response:
-    audit = {
-        "selectors": names_of(decision.selectors),
-        "placement": decision.placement or "",
-        "audited-selectors": names_of(decision.audited),
-    }
+def _placement(decision: Decision) -> str | None:
+    """What became of the placement; None if no selector decided about it."""
+    if decision.refusal:
+        return "unsupported" if decision.refusal.unsupported else "refused"
+    return decision.placement
+
+
+def _respond(decision: Decision, applied: Sequence[str], audited: Sequence[str]) -> Response:
+    audit: dict[str, str] = {}
+    if applied:
+        audit["selectors"] = ",".join(applied)
+    if decision.placement:
+        audit["placement"] = decision.placement
+    if audited:
+        audit["audited-selectors"] = ",".join(audited)
     return Response(
         operations=decision.operations,
         warnings=warnings(decision),
-        audit_annotations={key: value for key, value in audit.items() if value},
+        audit_annotations=audit,
     )
 
 
-def names_of(selectors: Sequence[Selector]) -> str:
-    """Their names, as the log and the audit annotations have them."""
-    return ",".join([selector.name for selector in selectors])
+def names_of(selectors: Sequence[Selector]) -> list[str]:
+    """Their names, as the log has them."""
+    return [selector.name for selector in selectors]

@@ -14,11 +14,12 @@ from ..shorten import shorten
 __all__ = [
     "BadReviewError",
     "BindingObject",
+    "Edit",
     "Response",
     "Review",
     "read",
     "read_binding",
-    "read_config_map_data",
+    "read_edit",
     "write",
 ]
 
@@ -94,6 +95,30 @@ class ConfigMapRequest(Struct, frozen=True, rename="camel"):
     object: ConfigMap
 
 
+class _OldConfigMap(Struct, frozen=True):
+    data: Raw = Raw(b"{}")
+
+
+class _UserInfo(Struct, frozen=True):
+    username: str = ""
+
+
+class _OriginRequest(Struct, frozen=True, rename="camel"):
+    old_object: _OldConfigMap | None = None
+    user_info: _UserInfo | None = None
+
+
+class Edit(Struct, frozen=True):
+    """An edit of a ConfigMap: its data, and what the log says of where it comes from.
+
+    ``before``: the data that it replaces, None if that is not known. ``user``: who edits it.
+    """
+
+    data: Mapping[str, Any]
+    before: Mapping[str, Any] | None = None
+    user: str = ""
+
+
 class Target(Struct, frozen=True):
     name: str
     kind: str = ""
@@ -129,6 +154,10 @@ class _PodReview(_Head, frozen=True, rename="camel"):
 
 class _ConfigMapReview(Struct, frozen=True, rename="camel"):
     request: ConfigMapRequest
+
+
+class _OriginReview(Struct, frozen=True):
+    request: _OriginRequest
 
 
 class _BindingReview(Struct, frozen=True, rename="camel"):
@@ -191,6 +220,8 @@ _REVIEW_OUTLINE = json.Decoder(_ReviewOutline)
 _ENVELOPE_REVIEW = json.Decoder(_EnvelopeReview)
 _POD_REVIEW = json.Decoder(_PodReview)
 _CONFIG_MAP_REVIEW = json.Decoder(_ConfigMapReview)
+_ORIGIN_REVIEW = json.Decoder(_OriginReview)
+_DATA = json.Decoder(dict[str, Any] | None)
 _BINDING_REVIEW = json.Decoder(_BindingReview)
 
 
@@ -264,12 +295,26 @@ def read_binding(review: Review, body: bytes) -> BindingObject:
     return binding
 
 
-def read_config_map_data(body: bytes) -> Mapping[str, Any]:
-    """The data of the ConfigMap that a review is about.
+def read_edit(body: bytes) -> Edit:
+    """The edit that the review of a ConfigMap is about.
 
-    Raises BadReviewError.
+    Raises BadReviewError, but not for what only the log says.
     """
-    return _parse_bounded(_CONFIG_MAP_REVIEW, body).request.object.data or {}
+    data = _parse_bounded(_CONFIG_MAP_REVIEW, body).request.object.data or {}
+    try:
+        origin = _ORIGIN_REVIEW.decode(body).request
+        before = _old_data(origin.old_object)
+    except (ValueError, RecursionError):
+        return Edit(data)
+    return Edit(data, before, origin.user_info.username if origin.user_info else "")
+
+
+def _old_data(config_map: _OldConfigMap | None) -> Mapping[str, Any] | None:
+    """The data of a ConfigMap before its edit; None if it has more entries than are looked at."""
+    if config_map is None:
+        return {}
+    data = bytes(config_map.data)
+    return (_DATA.decode(data) or {}) if _entries(data) <= _MOST_ENTRIES else None
 
 
 def _bounded(body: bytes) -> bytes:

@@ -9,20 +9,26 @@ from msgspec import Struct, field
 
 from ..decision.pod import Metadata, Pod
 from ..shorten import shorten
+from ..telemetry.matches import Share
 from ..telemetry.records import Outcome
 from .review import Envelope, Response
 
-__all__ = ["Verdict", "facts_of"]
+__all__ = ["LONGEST_FACT", "Verdict", "facts_of"]
 
-_LONGEST_FACT = 253  # characters in the log: as long as a name may be
+LONGEST_FACT = 253
+"""Characters that a fact may have in the log: as many as a name may have."""
 
 
 class Verdict(Struct, frozen=True):
-    """What came of a review, the response to it, and the facts for its log line."""
+    """What came of a review, the response to it, and the facts for its log line.
+
+    ``share``: what it adds to the metrics of selectors and placements, if it moves a pod.
+    """
 
     outcome: Outcome
     facts: Mapping[str, Any]
     response: Response = field(default_factory=Response)
+    share: Share | None = None
 
 
 def facts_of(request: Envelope, pod: Pod | None = None) -> dict[str, Any]:
@@ -30,8 +36,8 @@ def facts_of(request: Envelope, pod: Pod | None = None) -> dict[str, Any]:
     metadata = (pod and pod.metadata) or Metadata()
     name = request.name or metadata.name or metadata.generate_name or ""
     return {
-        "uid": shorten(request.uid, _LONGEST_FACT),
-        "namespace": request.namespace and shorten(request.namespace, _LONGEST_FACT),
-        "object": shorten(name, _LONGEST_FACT) or None,
+        "uid": shorten(request.uid, LONGEST_FACT),
+        "namespace": request.namespace and shorten(request.namespace, LONGEST_FACT),
+        "object": shorten(name, LONGEST_FACT) or None,
         "dry_run": bool(request.dry_run),
     }

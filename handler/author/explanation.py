@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import jsonpatch
 import yaml
 
 from ..admission.warnings import warnings
 from ..decision.decide import Decision, decide_pod, left_alone
+from ..decision.failure import Side
 from ..decision.matching import Matcher
 from ..decision.pod import Pod
 from ..profiles.model import Requirement, Selector
@@ -27,8 +28,6 @@ __all__ = [
     "explain",
     "to_yaml",
 ]
-
-Side = Literal["objectSelector", "namespaceSelector"]
 
 # The namespaceSelector in k8s/base/mutating-webhook-configuration.yaml.
 NOT_ASKED = "kubernetes.io/metadata.name", ("kube-system", "eci-profile")

@@ -155,6 +155,11 @@ class Cache(Generic[T]):
         self._stale.inc()
         return entry.value
 
+    def failure(self, key: str) -> str | None:
+        """Why the value of the key is the last good one, if its last load failed."""
+        failure = self._failures.get(key)
+        return str(failure.error) if failure else None
+
     def _start(self, key: str) -> asyncio.Task[T]:
         task = self._loads.get(key)
         if task is None:

@@ -12,7 +12,14 @@ from ..profiles.collection import put_off
 from ..profiles.parse import ProfileError, parse
 from ..profiles.problems import Problem
 from ..telemetry.log import listed
-from ..telemetry.metrics import PROFILE_CHANGED, PROFILE_SELECTORS, PROFILE_VALID, PROFILE_VERSION
+from ..telemetry.metrics import (
+    BINDING_EFFECTS_OFF,
+    MATCHES,
+    PROFILE_CHANGED,
+    PROFILE_SELECTORS,
+    PROFILE_VALID,
+    PROFILE_VERSION,
+)
 from .cache import LoadError
 from .source import ConfigMap, NotFoundError, Source, SourceError
 
@@ -35,12 +42,18 @@ class State:
 
 
 class ProfileLoader:
-    """Loads the profile. Text that hasn't changed isn't parsed again."""
+    """Loads the profile. Text that hasn't changed isn't parsed again.
 
-    def __init__(self, source: Source, namespace: str, name: str) -> None:
+    ``bindings``: whether effects at binding are switched on.
+    """
+
+    def __init__(
+        self, source: Source, namespace: str, name: str, *, bindings: bool = False
+    ) -> None:
         self._source = source
         self._namespace = namespace
         self._name = name
+        self._bindings = bindings
         self._state: State | None = None
 
     def load(self, _key: str = "") -> State:
@@ -87,6 +100,10 @@ class ProfileLoader:
         PROFILE_VALID.set(1)
         PROFILE_SELECTORS.set(len(profile.selectors))
         PROFILE_CHANGED.set(time.time())
+        MATCHES.follow([(selector.name, selector.mode) for selector in profile.selectors])
+        waiting = [each.name for each in profile.selectors if each.waits_for_binding]
+        off = [] if self._bindings else waiting
+        BINDING_EFFECTS_OFF.set(len(off))
         _log.info(
             "there is no profile, no pod is changed"
             if config_map is _ABSENT
@@ -96,6 +113,11 @@ class ProfileLoader:
                 **({"warnings": _shown(profile.warnings)} if profile.warnings else {}),
             },
         )
+        if off:
+            _log.warning(
+                "effects at binding are not switched on, so they are never added",
+                extra={"selectors": listed(off)},
+            )
         return State(Matcher(profile), config_map)
 
 

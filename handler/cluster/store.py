@@ -35,12 +35,19 @@ class Store:
     """Reads lazily, and keeps what it read for a TTL in seconds. For use on one event loop."""
 
     def __init__(
-        self, source: Source, namespace: str, name: str, ttl: float, node_ttl: float = 300.0
+        self,
+        source: Source,
+        namespace: str,
+        name: str,
+        ttl: float,
+        node_ttl: float = 300.0,
+        *,
+        bindings: bool = False,
     ) -> None:
         self.namespace = namespace
         self.name = name
         self._source = source
-        self._loader = ProfileLoader(source, namespace, name)
+        self._loader = ProfileLoader(source, namespace, name, bindings=bindings)
         health = Health()
         self._profile = Cache(
             "profile",
@@ -87,6 +94,12 @@ class Store:
             self._reports.add(future)
             future.add_done_callback(self._reports.discard)
         return state
+
+    def outdated(self, state: State) -> str | None:
+        """Why this state's profile is not the one that is written down, if that is known."""
+        if state.errors:
+            return f"the profile is invalid: {state.errors}"
+        return self._profile.failure(self._key)
 
     async def namespace_labels(self, name: str, within: float = LOAD_SECONDS) -> Mapping[str, str]:
         """The labels of a namespace; a read is waited for as many seconds. Raises LoadError."""

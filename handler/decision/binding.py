@@ -51,7 +51,11 @@ def labels_to_match(pod: Pod, matcher: Matcher) -> list[Labels]:
     """
     metadata = pod.metadata or Metadata()
     record = read_record(metadata.annotations or {}) or frozenset()
-    waiting = [each for each in matcher.profile.selectors if _waits(each) and not each.effect_only]
+    waiting = [
+        each
+        for each in matcher.profile.selectors
+        if each.waits_for_binding and not each.effect_only
+    ]
     if not any(each.mode == "audit" or each.name in record for each in waiting):
         return []
     labels = metadata.labels or {}
@@ -81,7 +85,9 @@ def decide_binding(
     applying: list[Selector] = []
     audited: list[Selector] = []
     for selector in (*matching, *matcher.effect_only):
-        if not _waits(selector) or not (selector.node is None or selector.node in nodes):
+        if not selector.waits_for_binding:
+            continue
+        if not (selector.node is None or selector.node in nodes):
             continue
         if selector.mode == "audit":
             # No record has it, so its share of the bindings is drawn anew.
@@ -100,10 +106,6 @@ def decide_binding(
         *add_entries("/metadata/labels", binding.metadata.labels, added(labels)),
     ]
     return BindingDecision(applying, audited, annotations + labels, operations)
-
-
-def _waits(selector: Selector) -> bool:
-    return selector.at == "binding" and selector.has_effect and selector.mode != "off"
 
 
 def _merged(first: Mapping[str, str] | None, second: Mapping[str, str] | None) -> Mapping[str, str]:

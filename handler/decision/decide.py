@@ -51,15 +51,17 @@ class Decision:
     """What becomes of one pod.
 
     ``untouched``: no selector may touch it. ``selectors``: those that apply, in the order in which
-    they count. ``drawn_out`` and ``audited`` match too, but change nothing. ``placer``: the one
-    whose policy decides the placement; ``refusal``: why the pod gets none of it. ``unsupported``:
-    what of it ECI cannot run, where that is to be said.
+    they count. ``shadowed``: those of them of which nothing counts, because another one decides the
+    placement and each entry of their effects loses. ``drawn_out`` and ``audited`` match too, but
+    change nothing. ``placer``: the one whose policy decides the placement; ``refusal``: why the pod
+    gets none of it. ``unsupported``: what of it ECI cannot run, where that is to be said.
     """
 
     untouched: Untouched | None = None
     selectors: Sequence[Selector] = ()
     drawn_out: Sequence[Selector] = ()
     audited: Sequence[Selector] = ()
+    shadowed: Sequence[Selector] = ()
     effects: list[Effect] = field(default_factory=list)
     placer: Selector | None = None
     refusal: Refusal | None = None
@@ -111,6 +113,8 @@ def decide_pod(
     record = _record(decision, own_annotations, matcher.profile)
     leave_out(annotations, {**own_annotations, **record})
     decision.effects = annotations + labels
+    if len(decision.selectors) > 1:
+        decision.shadowed = _shadowed(decision)
     decision.operations = [
         *add_entries(
             "/metadata/annotations",
@@ -186,6 +190,17 @@ def _add_effect_only(decision: Decision, spec: Spec, matcher: Matcher) -> None:
             (audited if selector.mode == "audit" else applying).append(selector)
     decision.selectors = sorted((*decision.selectors, *applying), key=_rank)
     decision.audited = sorted((*decision.audited, *audited), key=_rank)
+
+
+def _shadowed(decision: Decision) -> list[Selector]:
+    counting = {
+        effect.selector for effect in decision.effects if effect.result in ("added", "same")
+    }
+    return [
+        each
+        for each in decision.selectors
+        if each.name not in counting and each is not decision.placer and not each.waits_for_binding
+    ]
 
 
 def _record(decision: Decision, own: Mapping[str, str], profile: Profile) -> dict[str, str]:

@@ -11,6 +11,7 @@ from ..shorten import shorten
 
 __all__ = [
     "MAX_LABEL_VALUE",
+    "check_dns_label",
     "check_label_key",
     "check_label_value",
     "is_label_key",
@@ -20,6 +21,7 @@ __all__ = [
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?")
 _DNS_LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+_NAMESPACE = re.compile(_DNS_LABEL)
 _SUBDOMAIN = re.compile(rf"{_DNS_LABEL}(?:\.{_DNS_LABEL})*")
 _SHOWN = 60
 _NAME_RULE = "at most 63 letters, digits, '-', '_' or '.', with a letter or a digit at both ends"
@@ -46,6 +48,16 @@ def _is_name(name: str) -> bool:
 
 def _is_prefix(prefix: str) -> bool:
     return len(prefix) <= 253 and bool(_SUBDOMAIN.fullmatch(prefix))
+
+
+def check_dns_label(name: str) -> str:
+    """Return the name if it can be that of a namespace; else raise ValueError."""
+    if len(name) > MAX_LABEL_VALUE or not _NAMESPACE.fullmatch(name):
+        raise ValueError(
+            "must be the name of a namespace, at most 63 of a-z, 0-9 and '-' with a letter or a"
+            " digit at both ends"
+        )
+    return name
 
 
 def check_label_key(key: str) -> str:

@@ -14,6 +14,7 @@ __all__ = [
     "RECORD_ANNOTATION",
     "Mode",
     "Moment",
+    "NoMatchLog",
     "Operator",
     "Policy",
     "Profile",
@@ -147,6 +148,22 @@ class Selector:
         """Whether it adds anything."""
         return bool(self.annotations or self.labels)
 
+    @property
+    def waits_for_binding(self) -> bool:
+        """Whether it has an effect that is added at binding."""
+        return self.at == "binding" and self.has_effect and self.mode != "off"
+
+
+@dataclass(frozen=True, slots=True)
+class NoMatchLog:
+    """Which pods are logged though no selector matches them.
+
+    Those of a namespace, or if it is None of all, and of these the share ``rate``, 0 to 1.
+    """
+
+    namespace: str | None = None
+    rate: float = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -154,16 +171,15 @@ class Profile:
 
     ``virtual_nodes`` has the default one, and those of data.virtualNodes. ``record_always``: each
     pod that a selector applies to gets a decision record, not only those that need one.
+    ``no_match_log``: which pods are logged though nothing matches them; None for none.
     """
 
     selectors: tuple[Selector, ...] = ()
     virtual_nodes: tuple[VirtualNode, ...] = (VirtualNode(),)
     record_always: bool = False
+    no_match_log: NoMatchLog | None = None
 
     @property
     def waits_for_binding(self) -> bool:
         """Whether a selector has an effect that is added at binding."""
-        return any(
-            each.at == "binding" and each.has_effect and each.mode != "off"
-            for each in self.selectors
-        )
+        return any(each.waits_for_binding for each in self.selectors)

@@ -9,13 +9,15 @@ from itertools import islice
 from typing import Any
 
 from .mistakes import mistake_in
-from .model import DEFAULT_POLICY, Profile, Selector, Toleration, VirtualNode
+from .model import DEFAULT_POLICY, NoMatchLog, Profile, Selector, Toleration, VirtualNode
 from .problems import Problem, Problems, problem, show, unreadable
 from .schema import (
     WrittenEffect,
+    WrittenLog,
     WrittenSelector,
     WrittenToleration,
     WrittenVirtualNode,
+    check_log,
     check_selectors,
     check_virtual_node,
     check_virtual_nodes,
@@ -30,6 +32,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "virtualNode": {},
     "virtualNodes": {},
     "record": "needed",
+    "log": {},
 }
 KEYS = tuple(_DEFAULTS)
 """The keys of a ConfigMap's data that are read."""
@@ -74,7 +77,8 @@ def parse(data: Mapping[str, object] | None) -> ParsedProfile:
     node, of_node = check_virtual_node(given["virtualNode"])
     nodes, of_nodes = check_virtual_nodes(given["virtualNodes"])
     selectors, of_selectors = check_selectors(given["selectors"], nodes)
-    found = (of_selectors, of_node, of_nodes, _check_record(given["record"]))
+    log, of_log = check_log(given["log"])
+    found = (of_selectors, of_node, of_nodes, _check_record(given["record"]), of_log)
     problems = Problems()
     for (_, unread), of_value in zip(texts.values(), found, strict=True):
         problems.extend(unread)
@@ -92,7 +96,8 @@ def parse(data: Mapping[str, object] | None) -> ParsedProfile:
     default = _virtual_node("", node)
     named = {name: _virtual_node(name, written) for name, written in nodes.items()}
     in_force = tuple(_selector(rank, *entry, default, named) for rank, entry in enumerate(ordered))
-    return ParsedProfile(in_force, (default, *named.values()), always, warnings)
+    nodes_in_force = (default, *named.values())
+    return ParsedProfile(in_force, nodes_in_force, always, _no_match_log(log), warnings)
 
 
 def count_selectors(data: Mapping[str, object]) -> int | None:
@@ -189,6 +194,13 @@ def _selector(
         index,
         rank,
     )
+
+
+def _no_match_log(written: WrittenLog) -> NoMatchLog | None:
+    if written.no_match is None:
+        return None
+    rate = written.no_match.rate
+    return NoMatchLog(written.no_match.namespace, 1.0 if rate is None else float(rate))
 
 
 def _virtual_node(name: str, written: WrittenVirtualNode) -> VirtualNode:

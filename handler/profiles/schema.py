@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
+from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -29,7 +30,7 @@ from .label_selector import (
     LabelValue,
     Text,
 )
-from .labels import check_label_key, check_label_value
+from .labels import check_dns_label, check_label_key, check_label_value
 from .model import (
     MAX_ANNOTATION_BYTES,
     POLICIES,
@@ -45,9 +46,11 @@ from .text import Location
 __all__ = [
     "MAX_LABEL_BYTES",
     "WrittenEffect",
+    "WrittenLog",
     "WrittenSelector",
     "WrittenToleration",
     "WrittenVirtualNode",
+    "check_log",
     "check_selectors",
     "check_virtual_node",
     "check_virtual_nodes",
@@ -70,7 +73,7 @@ _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,9}")
 
 # One call of pydantic lets no other thread go on, and takes about a microsecond a value.
 _MOST_OF_A_SELECTOR = 10_000
-_MOST_OF_A_NODE = 1_000
+_MOST_OF_AN_OBJECT = 1_000
 _MOST_NODES = 20  # a node that is none of them is looked at once for each
 _MANY = 1_000  # errors, each of which takes 2 us and 1 KB to tell
 
@@ -211,6 +214,24 @@ class WrittenVirtualNode:
     unsupported: Unsupported | None = None
 
 
+def _check_rate(rate: Any) -> Any:
+    number = isinstance(rate, (int, float, Decimal)) and not isinstance(rate, bool)
+    if not number or not 0 <= rate <= 1:
+        raise ValueError("must be a number from 0 to 1, such as 0.01 for one in a hundred")
+    return float(rate)
+
+
+@validated(frozen=True, slots=True, config=_FORM)
+class WrittenNoMatch:
+    namespace: Annotated[Text, AfterValidator(check_dns_label)] | None = None
+    rate: Annotated[float, BeforeValidator(_check_rate)] | None = None
+
+
+@validated(frozen=True, slots=True, config=_FORM)
+class WrittenLog:
+    no_match: WrittenNoMatch | None = None
+
+
 _FIELDS = {
     parent: [to_camel(field.name) for field in fields(form)]
     for parent, form in {
@@ -226,6 +247,8 @@ _FIELDS = {
         "normalNodeOnly": Empty,
         "virtualNode": WrittenVirtualNode,
         "tolerations": WrittenToleration,
+        "log": WrittenLog,
+        "noMatch": WrittenNoMatch,
     }.items()
 }
 _OF_A_SELECTOR = frozenset(_FIELDS["selectors"])
@@ -233,6 +256,7 @@ _NAMES = frozenset(name for names in _FIELDS.values() for name in names)
 _OF_THE_CRD = "is a Selector object of the CRD form; python -m handler convert translates it"
 _SELECTOR = TypeAdapter(WrittenSelector)
 _VIRTUAL_NODE = TypeAdapter(WrittenVirtualNode)
+_LOG = TypeAdapter(WrittenLog)
 _Form = TypeVar("_Form")
 
 
@@ -319,19 +343,36 @@ def check_virtual_nodes(value: Any) -> tuple[dict[str, WrittenVirtualNode], Prob
     return nodes, problems
 
 
+def check_log(value: Any) -> tuple[WrittenLog, Problems]:
+    """What data.log asks for, and the problems that the value has."""
+    written, problems = _check(_LOG, WrittenLog(), "log", value, ())
+    asked = written.no_match
+    if asked and asked.namespace is None and asked.rate is None:
+        message = 'needs a namespace, a rate, or both, such as {"namespace": "default"}'
+        problems.add([problem("log", value, ("noMatch",), message)])
+    return written, problems
+
+
 def _check_node(root: str, value: Any, at: Location) -> tuple[WrittenVirtualNode, Problems]:
+    return _check(_VIRTUAL_NODE, WrittenVirtualNode(), root, value, at)
+
+
+def _check(
+    form: TypeAdapter[_Form], otherwise: _Form, root: str, value: Any, at: Location
+) -> tuple[_Form, Problems]:
+    """What stands at a location in the value of a key, or where it has problems otherwise."""
     problems = Problems()
     item = value[at[0]] if at else value
-    if (size := _size(item)) > _MOST_OF_A_NODE:
-        message = f"has {size} values, at most {_MOST_OF_A_NODE}"
+    if (size := _size(item)) > _MOST_OF_AN_OBJECT:
+        message = f"has {size} values, at most {_MOST_OF_AN_OBJECT}"
         problems.add([problem(root, value, at, message)])
-        return WrittenVirtualNode(), problems
+        return otherwise, problems
     try:
-        return _VIRTUAL_NODE.validate_python(item), problems
+        return form.validate_python(item), problems
     except ValidationError as error:
-        found = _told(_VIRTUAL_NODE, error, item, root, value, at)
+        found = _told(form, error, item, root, value, at)
         problems.add(in_order(found, value))
-        return WrittenVirtualNode(), problems
+        return otherwise, problems
 
 
 def _unknown_node(value: Any, index: int, known: Collection[str]) -> Iterator[Problem]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -14,10 +16,14 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from ..version import VERSION
+from .matches import Matches
 
 __all__ = [
+    "BINDING_EFFECTS_OFF",
     "CONTENT_TYPE",
     "LOADS",
+    "MATCHES",
+    "PLACEMENTS",
     "PROFILE_CHANGED",
     "PROFILE_SELECTORS",
     "PROFILE_VALID",
@@ -36,8 +42,8 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 _REGISTRY = CollectorRegistry()
 ProcessCollector(registry=_REGISTRY)
 
-Info("eci_profile_build", "The version of the function.", registry=_REGISTRY).info(
-    {"version": VERSION}
+Info("eci_profile_build", "The versions of the function and Python.", registry=_REGISTRY).info(
+    {"version": VERSION, "python": platform.python_version()}
 )
 REVIEWS = Counter(
     "eci_profile_reviews",
@@ -45,6 +51,24 @@ REVIEWS = Counter(
     ["outcome"],
     registry=_REGISTRY,
 )
+MATCHES = Matches(
+    "eci_profile_selector_matches",
+    "Pods that a selector matched, by what came of it, without dry runs. The empty selector stands "
+    "for all after the first 200.",
+)
+_REGISTRY.register(MATCHES)
+PLACEMENTS = Counter(
+    "eci_profile_placements",
+    "Pods for which a selector decided the placement, without dry runs: its policy, refused (the "
+    "pod excludes the virtual node) or unsupported (refused because ECI can't run it).",
+    ["placement"],
+    registry=_REGISTRY,
+)
+for _placement in (
+    *("virtualNodeOnly", "fair", "normalNodePrefer", "normalNodeOnly"),
+    *("refused", "unsupported"),
+):
+    PLACEMENTS.labels(_placement)
 SECONDS = Histogram(
     "eci_profile_review_duration_seconds",
     "Time from a request's body to its answer.",
@@ -76,6 +100,11 @@ PROFILE_VALID = Gauge(
 PROFILE_SELECTORS = Gauge(
     "eci_profile_profile_selectors",
     "Selectors in force.",
+    registry=_REGISTRY,
+)
+BINDING_EFFECTS_OFF = Gauge(
+    "eci_profile_binding_effects_off",
+    "Selectors in force whose effects at binding are never added, since ECI_PROFILE_BINDING is 0.",
     registry=_REGISTRY,
 )
 PROFILE_CHANGED = Gauge(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
 from . import log, metrics
+from .matches import Match, Share
 
 __all__ = ["Outcome", "Records"]
 
@@ -25,6 +27,7 @@ class Outcome(Enum):
     PATCHED = "patched", logging.INFO
     UNCHANGED = "unchanged", logging.INFO
     NO_MATCH = "no_match", logging.DEBUG
+    NO_MATCH_LOGGED = "no_match", logging.INFO  # the profile asks for it
     LEFT_ALONE = "left_alone", logging.DEBUG
     IGNORED = "ignored", logging.DEBUG
     PROFILE_ACCEPTED = "profile_accepted", logging.INFO
@@ -41,7 +44,7 @@ class Outcome(Enum):
         self.count = metrics.REVIEWS.labels(label)
 
 
-_Record = tuple[datetime, Outcome, float, Mapping[str, Any]]
+_Record = tuple[datetime, Outcome, float, Mapping[str, Any], Share | None]
 
 
 class Records:
@@ -54,19 +57,33 @@ class Records:
         self._new: list[_Record] = []
         atexit.register(self.write)
 
-    def add(self, outcome: Outcome, seconds: float, facts: Mapping[str, Any]) -> None:
+    def add(
+        self,
+        outcome: Outcome,
+        seconds: float,
+        facts: Mapping[str, Any],
+        share: Share | None = None,
+    ) -> None:
         """Keep what came of a review, on the event loop, and how many seconds it took."""
         if not self._new:
             asyncio.get_running_loop().call_later(_WITHIN, self.write)
-        self._new.append((datetime.now(timezone.utc), outcome, seconds, facts))
+        self._new.append((datetime.now(timezone.utc), outcome, seconds, facts, share))
 
     def write(self) -> None:
         """Count and log what is new, at once."""
         new, self._new = self._new, []
         lines: list[log.Line] = []
-        for now, outcome, seconds, facts in new:
+        applied: list[str] = []
+        others: dict[Match, list[str]] = {}
+        placements: list[str] = []
+        for now, outcome, seconds, facts, share in new:
             outcome.count.inc()
             metrics.SECONDS.observe(seconds)
+            if share:
+                applied += share.applied
+                placements.append(share.placement)
+                for result, names in share.others:
+                    others.setdefault(result, []).extend(names)
             if _log.isEnabledFor(outcome.level):
                 lines.append(
                     {
@@ -78,4 +95,9 @@ class Records:
                         "ms": round(seconds * 1000, 3),
                     }
                 )
+        for result, names in (("applied", applied), *others.items()):
+            metrics.MATCHES.add(result, Counter(names))
+        for placement, count in Counter(placements).items():
+            if placement:
+                metrics.PLACEMENTS.labels(placement).inc(count)
         log.write(lines)

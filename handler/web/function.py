@@ -97,10 +97,12 @@ class Function:
             reviewed = await self._admission.review(body)
         except Exception as error:
             outcome, answer, facts = _undecided(error)
+            self._records.add(outcome, time.perf_counter() - began, facts)
         else:
-            outcome, facts = reviewed.verdict.outcome, reviewed.verdict.facts
+            verdict = reviewed.verdict
             answer = Answer(200, reviewed.body, _JSON)
-        self._records.add(outcome, time.perf_counter() - began, facts)
+            seconds = time.perf_counter() - began
+            self._records.add(verdict.outcome, seconds, verdict.facts, verdict.share)
         return answer
 
     def _too_large(self) -> Answer:
@@ -127,8 +129,10 @@ class Function:
             return failure(503, "ServiceUnavailable", str(error))
         if state.matcher is None:
             return failure(503, "ServiceUnavailable", f"the profile is invalid: {state.errors}")
-        selectors = len(state.matcher.profile.selectors)
-        return _json(200, {"status": "ready", "selectors": selectors})
+        ready = {"status": "ready", "selectors": len(state.matcher.profile.selectors)}
+        if why := self._store.outdated(state):
+            ready["outdated"] = f"the last good profile is in force, {why}"
+        return _json(200, ready)
 
     async def _metrics(self) -> Answer:
         self._records.write()

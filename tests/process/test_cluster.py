@@ -244,7 +244,9 @@ def test_without_a_good_answer_it_is_503_at_first_and_the_last_good_one_later(
             began = time.monotonic()
             while time.monotonic() < began + 2:
                 assert placed(server, pod())
-            assert server.request("GET", "/readyz").status == 200
+            ready = server.request("GET", "/readyz")
+            assert ready.status == 200
+            assert reason in ready.json["outdated"]
             assert 1 <= api.count("GET", PROFILE) <= 6
             used = server.metric("eci_profile_cache_uses_total", cache="profile", result="stale")
             assert used > 0

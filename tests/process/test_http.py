@@ -225,7 +225,7 @@ def test_each_review_is_a_log_line_that_names_it(server: Server) -> None:
         "namespace": "team-a",
         "object": "web-7475ff9b96-",
         "dry_run": False,
-        "selectors": "eci",
+        "selectors": ["eci"],
         "placement": "virtualNodeOnly",
         "warnings": 0,
     }

@@ -15,6 +15,10 @@ from server import ROOT, Server, review_of, serving
 MONITORING = ROOT / "k8s" / "monitoring"
 SERIES = re.compile(r"((?:eci_profile|process)_\w+)(?:\{([^}]*)\})?")
 GROUPED = re.compile(r"by \(([^)]*)\)")
+AUDITED = """
+- {name: enforced, objectSelector: {matchLabels: {app: a}}}
+- {name: audited, objectSelector: {matchLabels: {app: b}}, mode: audit}
+"""
 LABEL = re.compile(r'(\w+)=~?"([^"]*)"')
 
 
@@ -32,14 +36,20 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, str]]]:
-    """The labels of every series that a server exports from its start, by name."""
+    """The labels of every series that a server exports from its start, by name.
+
+    Its profile has a selector that is audited.
+    """
+    folder = tmp_path_factory.mktemp("monitoring")
+    config_map = {"kind": "ConfigMap", "metadata": {"name": "eci-profile"}}
+    profile = {**config_map, "data": {"selectors": AUDITED}}
+    (folder / "profile.yaml").write_text(yaml.safe_dump(profile))
     environment = {
         "ECI_PROFILE_PROVIDER": "file",
-        "ECI_PROFILE_FILE": str(ROOT / "k8s" / "sample" / "profile.yaml"),
+        "ECI_PROFILE_FILE": str(folder / "profile.yaml"),
     }
     found: dict[str, list[dict[str, str]]] = {}
-    log: Path = tmp_path_factory.mktemp("monitoring") / "server.log"
-    with serving(environment, log) as server:
+    with serving(environment, folder / "server.log") as server:
         for sample in samples(server):
             found.setdefault(sample[0], []).append(sample[1])
     return found
@@ -65,6 +75,16 @@ def test_an_expression_speaks_of_series_that_exist_from_the_start(
             assert set(values.split("|")) <= known
         for label in ",".join(GROUPED.findall(expression)).replace(" ", "").split(","):
             assert not label or all(label in labels for labels in exported[name])
+
+
+def test_every_alert_leads_to_its_section_of_the_documentation() -> None:
+    rules = yaml.safe_load((MONITORING / "rules.yaml").read_text("utf-8"))
+    for group in rules["spec"]["groups"]:
+        for rule in group["rules"]:
+            page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
+            assert anchor == rule["alert"].lower()
+            for path in (page, page.replace("/en/", "/zh/")):
+                assert f"\n### {rule['alert']}\n" in (ROOT / path).read_text("utf-8")
 
 
 def test_every_metric_of_the_function_is_shown_or_watched(

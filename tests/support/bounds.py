@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from handler.admission.changes import changes
 from handler.admission.review import BadReviewError, Response
 from handler.admission.review import read as read_review
 from handler.admission.review import write as write_review
@@ -631,4 +632,24 @@ REVIEWS = [
     Row("no JSON", "reading stops", repeated('"', "{"), lambda text: deciding(text.encode())),
 ]
 
-TABLE = [*TEXT, *PROFILES, *DIAGNOSTICS, *LABELS, *FILES, *REVIEWS]
+
+def renaming(count_of: int) -> tuple[dict[str, str], dict[str, str]]:
+    """Two profiles of about so many bytes together, each with selectors of its own and others."""
+    old, new = (
+        "[" + ",".join(f'{{"name":"{name}{n}"}}' for n in range(count_of // 40)) + "]"
+        for name in ("", "x")
+    )
+    return {"selectors": old}, {"selectors": f"{new[:-1]},{old[1:]}"}
+
+
+EDITS = [
+    Row(
+        "selectors of an edit",
+        "one look-up for each",
+        renaming,
+        lambda edit: changes(*edit),
+        memory=48,
+    ),
+]
+
+TABLE = [*EDITS, *TEXT, *PROFILES, *DIAGNOSTICS, *LABELS, *FILES, *REVIEWS]

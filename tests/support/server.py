@@ -66,8 +66,8 @@ class Service:
 
     def metrics(self) -> dict[str, float]:
         """The value of each series."""
-        lines = self.request("GET", "/metrics").body.decode().splitlines()
-        pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        lines = self.request("GET", "/metrics").body.decode().split("\n")
+        pairs = (line.rsplit(" ", 1) for line in lines if line and line[0] != "#")
         return {name: float(value) for name, value in pairs}
 
     def log_lines(self) -> list[dict[str, Any]]:

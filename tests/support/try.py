@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import yaml
-from server import checked, patched, post, review_of
+from server import checked, patched, post, request, review_of
 
 COLOURS = {"+": "\033[32m", "-": "\033[31m", "@": "\033[36m"}
 
@@ -47,6 +47,8 @@ def main() -> str | None:
     for warning in response.get("warnings", []):
         print(f"Warning: {warning}")
     print(f"Audit: {json.dumps(response.get('auditAnnotations', {}))}")
+    if outdated := request(options.port, "GET", "/readyz").json.get("outdated"):
+        print(f"Warning: {outdated}", file=sys.stderr)
     return None
 
 

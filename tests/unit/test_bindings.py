@@ -138,7 +138,7 @@ def test_the_recorded_binding_to_a_virtual_node_brings_the_effects(cluster: Clus
     line = next(x for x in reversed(cluster.function.log_lines()) if x["message"] == "review")
     assert line["outcome"] == "patched"
     assert (line["object"], line["node"]) == ("web-698f8df587-n92qp", "virtual-kubelet-1")
-    assert line["selectors"] == "burst"
+    assert line["selectors"] == ["burst"]
 
 
 @pytest.mark.parametrize("name", ["pod-binding-to-worker", "pod-binding"])
@@ -350,6 +350,26 @@ def test_annotations_for_which_the_pod_would_be_refused_are_left_out(cluster: Cl
     assert response["warnings"] == [
         "annotation b: left out, or the pod's annotations would exceed 262144 bytes"
     ]
+
+
+def test_a_pod_is_counted_once_for_each_selector(cluster: Cluster) -> None:
+    """At creation, and for a selector with an effect only at binding."""
+
+    def matches(name: str, mode: str, result: str) -> float:
+        labels = {"mode": mode, "result": result, "selector": name}
+        return cluster.function.metric("eci_profile_selector_matches_total", **labels)
+
+    tried = {**EVERY, "name": "tried", "mode": "audit"}
+    cluster.has([BURST, EVERY, tried], *NODES, pod_of())
+    cluster.bind()
+    counted = ("burst", "enforce"), ("every", "enforce"), ("tried", "audit")
+    before = [matches(*each, "audited" if "audit" in each else "applied") for each in counted]
+    assert cluster.bind()["auditAnnotations"]["selectors"] == "burst,every"
+    dry_run = copy.deepcopy(VIRTUAL)
+    dry_run["request"]["dryRun"] = True
+    cluster.bind(dry_run)
+    after = [matches(*each, "audited" if "audit" in each else "applied") for each in counted]
+    assert after == [before[0], before[1] + 1, before[2] + 1]
 
 
 @pytest.mark.parametrize("record", [None, ("other",), ("burst",)])

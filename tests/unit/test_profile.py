@@ -56,6 +56,7 @@ def test_other_keys_belong_to_others() -> None:
         ("virtualnode", "virtualNode"),
         ("virtual-nodes", "virtualNodes"),
         ("records", "record"),
+        ("logs", "log"),
     ],
 )
 def test_a_key_that_looks_misspelt_gets_a_warning(key: str, meant: str) -> None:
