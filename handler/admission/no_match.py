@@ -7,8 +7,9 @@ import zlib
 from collections.abc import Mapping
 
 from ..decision.failure import Failure, first_failure
+from ..decision.matching import Matcher
 from ..decision.pod import Pod
-from ..profiles.model import NoMatchLog, Profile, Selector
+from ..profiles.model import NoMatchLog, Selector
 from ..shorten import shorten
 from .review import Envelope
 
@@ -29,16 +30,15 @@ def is_logged(wanted: NoMatchLog, request: Envelope) -> bool:
     return zlib.crc32(request.uid.encode()) < wanted.rate * 2**32
 
 
-def failures(profile: Profile, pod: Pod, namespace_labels: Mapping[str, str]) -> list[str]:
+def failures(matcher: Matcher, pod: Pod, namespace_labels: Mapping[str, str]) -> list[str]:
     """For each selector, the first 20, the first requirement that the pod does not meet."""
     labels = (pod.metadata and pod.metadata.labels) or {}
-    asking = [each for each in profile.selectors if not each.effect_only and each.mode != "off"]
     found = [
         _sentence(selector, failure)
-        for selector in asking[:_MOST_SELECTORS]
+        for selector in matcher.asking[:_MOST_SELECTORS]
         if (failure := first_failure(selector, labels, namespace_labels))
     ]
-    more = len(asking) - _MOST_SELECTORS
+    more = len(matcher.asking) - _MOST_SELECTORS
     return [*found, f"and {more} more"] if more > 0 else found
 
 

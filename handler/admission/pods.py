@@ -32,7 +32,7 @@ async def judge_pod(store: Store, request: Envelope, pod: Pod) -> Verdict:
         wanted = matcher.profile.no_match_log
         if wanted is None or not is_logged(wanted, request):
             return Verdict(Outcome.NO_MATCH, facts)
-        facts["failed"] = failures(matcher.profile, pod, namespace_labels)
+        facts["failed"] = failures(matcher, pod, namespace_labels)
         return Verdict(Outcome.NO_MATCH_LOGGED, facts)
     applied = names_of(decision.selectors)
     others: dict[Match, list[str]] = {}

@@ -51,7 +51,8 @@ class _Index:
 class Matcher:
     """Finds the selectors of one profile that match a pod, in order of precedence.
 
-    Selectors that are off match nothing; those with an effect only are not matched here.
+    Selectors that are off match nothing, and those with an effect only are not asked here; the
+    others are ``asking``.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -62,14 +63,18 @@ class Matcher:
         self.waits_for_binding = profile.waits_for_binding
         self._by_pod = _Index()
         self._by_namespace = _Index()  # of selectors that match the labels of any pod
-        asking = [each for each in profile.selectors if not each.effect_only and each.mode != "off"]
-        for selector in asking:
+        self.asking = tuple(
+            each for each in profile.selectors if not each.effect_only and each.mode != "off"
+        )
+        for selector in self.asking:
             if selector.object:
                 self._by_pod.add(selector, selector.object)
             else:
                 self._by_namespace.add(selector, selector.namespace or ())
         self._always = self._by_namespace.met({})
-        self._namespace_alone_counts = any(each.namespace and not each.object for each in asking)
+        self._namespace_alone_counts = any(
+            each.namespace and not each.object for each in self.asking
+        )
 
     def match_by_pod(self, pod_labels: Labels) -> list[Selector] | None:
         """Return the selectors that match, or None if that depends on the namespace's labels."""

@@ -14,6 +14,7 @@ from local import Local, local
 from server import review_of
 
 from handler.admission.no_match import failures
+from handler.decision.matching import Matcher
 from handler.decision.pod import Pod
 from handler.profiles.model import NoMatchLog
 from handler.profiles.parse import parse
@@ -121,9 +122,9 @@ def test_a_line_is_bounded_whatever_the_profile_is() -> None:
         }
         for number in range(60)
     ]
-    profile = parse({"selectors": json.dumps(selectors)})
+    matcher = Matcher(parse({"selectors": json.dumps(selectors)}))
     began = time.thread_time()
-    found = failures(profile, Pod(), {})
+    found = failures(matcher, Pod(), {})
     assert time.thread_time() - began < 0.01
     assert len(found) == 21
     assert found[0].startswith("0xxx")
