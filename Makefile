@@ -63,7 +63,7 @@ schema: .venv/run.done ## write docs/profile.schema.json anew, after a change of
 
 lock: .venv/run.done ## pin the newest packages that fit, in all requirements.txt
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv $(LOCK) pyproject.toml --extra server -o requirements.txt
+	$(BIN)/uv $(LOCK) pyproject.toml --extra server --extra author -o requirements.txt
 	$(BIN)/uv $(LOCK) pyproject.toml -c requirements.txt -o handler/requirements.txt
 	$(BIN)/uv $(LOCK) --group test -c requirements.txt -o tests/requirements.txt
 	$(BIN)/uv $(LOCK) pyproject.toml --group func -c handler/requirements.txt \

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from pathlib import Path
 
-from .author import check, completion, convert, explain, json_schema, register
-from .author.command import UsageError
+from .author import check, completion, convert, explain, json_schema, plan, register
+from .author.command import USAGE, Parser, UsageError
 from .version import VERSION
 
 # Each has `add_to`; the order is that of the help.
-_COMMANDS = (check, explain, register, convert, json_schema, completion)
+_COMMANDS = (check, explain, plan, register, convert, json_schema, completion)
 
-_USAGE = 2
 _BROKEN_PIPE = 141  # as of a program that the signal ends
 
 
@@ -31,7 +29,8 @@ def main() -> int:
         return _BROKEN_PIPE
     except UsageError as error:
         sys.stderr.write(f"eci-profile: {error}\n")
-        return _USAGE
+        failed: int = getattr(arguments, "failed", USAGE)
+        return failed
     return code
 
 
@@ -43,10 +42,8 @@ def _program() -> str:
     return name if name == "eci-profile" else "python -m handler"
 
 
-def _parser(program: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=program, description="Tools for those who write ECI profiles."
-    )
+def _parser(program: str) -> Parser:
+    parser = Parser(prog=program, description="Tools for those who write ECI profiles.")
     parser.set_defaults(parser_of=_parser)
     parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(metavar="command", required=True)

@@ -10,7 +10,7 @@ from ..decision.effects import Effect
 from ..profiles.model import MAX_ANNOTATION_BYTES
 from ..shorten import shorten
 
-__all__ = ["effect_warnings", "warnings"]
+__all__ = ["effect_warnings", "refusal_reason", "warnings"]
 
 _LONGEST_VALUE = 40  # characters
 
@@ -42,12 +42,13 @@ def effect_warnings(effects: Iterable[Effect]) -> Iterator[str]:
 def _placement(decision: Decision) -> str:
     name = _show(decision.placer.name) if decision.placer else ""
     if decision.refusal:
-        reason = _reason(decision.refusal)
+        reason = refusal_reason(decision.refusal)
         return f"selector {name}: not placed on the virtual node, {reason}"
     return f"selector {name}: ECI does not support {', '.join(decision.unsupported)}"
 
 
-def _reason(refusal: Refusal) -> str:
+def refusal_reason(refusal: Refusal) -> str:
+    """Why a placement is refused, as a part of a sentence."""
     if refusal.unsupported:
         return f"ECI does not support {', '.join(refusal.unsupported)}"
     if not refusal.key:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ..cluster.source import SourceError
 from ..profiles import manifests
@@ -14,10 +15,21 @@ from ..settings import Settings, SettingsError
 if TYPE_CHECKING:
     from ..cluster.apiserver import ClusterSource
 
-__all__ = ["CLUSTER", "UsageError", "cluster", "read_text", "settings"]
+__all__ = ["CLUSTER", "USAGE", "Parser", "UsageError", "cluster", "read_text", "settings"]
 
 CLUSTER = "cluster"
 """What stands for the cluster where else a file is named."""
+USAGE = 2
+"""The exit code where what was asked for can't be done, unless a command has another one."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Ends with the exit code of its command where the arguments are wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and how it is right."""
+        self.print_usage(sys.stderr)
+        self.exit(self.get_default("failed") or USAGE, f"{self.prog}: error: {message}\n")
 
 
 class UsageError(Exception):

@@ -23,7 +23,16 @@ from ..profiles.problems import MAX_PROBLEMS, show
 from ..profiles.text import TextError
 from ..settings import Settings
 from .command import CLUSTER, UsageError, cluster, read_text, settings
-from .explanation import Explanation, Verdict, at_binding, diff, document, explain, to_yaml
+from .explanation import (
+    PLACEMENTS,
+    Explanation,
+    Verdict,
+    at_binding,
+    diff,
+    document,
+    explain,
+    to_yaml,
+)
 from .profile_file import is_list
 from .workloads import PlannedPod, PodError, read_pods
 
@@ -40,12 +49,6 @@ _LEFT_ALONE = {
     "mirror": "it is a mirror pod: the kubelet runs it already",
     "daemonset": "its controller is a DaemonSet: its node is chosen already",
     "opt-out": 'it is labelled alibabacloud.com/eci: "false"',
-}
-_PLACEMENTS = {
-    "virtualNodeOnly": "on the virtual node",
-    "fair": "on the virtual node or any other",
-    "normalNodePrefer": "on the virtual node where others are full",
-    "normalNodeOnly": "not on the virtual node",
 }
 _UNKNOWN = "unknown: give --namespace-labels"
 _Answer = tuple[PlannedPod, str, Mapping[str, str] | None, Explanation]
@@ -335,7 +338,7 @@ def _placement(decision: Decision) -> str:
     if decision.placer is None or decision.placement is None:
         return f"unchanged, no selector {'places it' if decision.selectors else 'matches'}"
     decided = f"{decision.placement} of {decision.placer.name}"
-    refused = "refused, see the warning" if decision.refusal else _PLACEMENTS[decision.placement]
+    refused = "refused, see the warning" if decision.refusal else PLACEMENTS[decision.placement]
     return f"{decided}: {refused}"
 
 

@@ -15,11 +15,12 @@ from ..decision.decide import Decision, decide_pod, left_alone
 from ..decision.failure import Side
 from ..decision.matching import Matcher
 from ..decision.pod import Pod
-from ..profiles.model import Requirement, Selector
+from ..profiles.model import Policy, Requirement, Selector
 from .workloads import PlannedPod
 
 __all__ = [
     "NOT_ASKED",
+    "PLACEMENTS",
     "Explanation",
     "Verdict",
     "at_binding",
@@ -34,6 +35,14 @@ NOT_ASKED = "kubernetes.io/metadata.name", ("kube-system", "eci-profile")
 """The label, and its values, of namespaces about whose pods the function isn't asked."""
 
 _ANY = "\0"  # no value of a label, so no selector asks for it
+
+PLACEMENTS: Mapping[Policy, str] = {
+    "virtualNodeOnly": "on the virtual node",
+    "fair": "on the virtual node or any other",
+    "normalNodePrefer": "on the virtual node where others are full",
+    "normalNodeOnly": "not on the virtual node",
+}
+"""Where the pods of each policy go."""
 _MOST_LINES = 10_000  # of a pod, to find the differences; the time may grow with their square
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 

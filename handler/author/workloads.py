@@ -16,10 +16,9 @@ from ..profiles.problems import not_text, problem, show
 from ..profiles.text import Location, Position, TextError
 from .controllers import added_labels, group_of
 
-__all__ = ["PlannedPod", "PodError", "read_pods"]
+__all__ = ["TEMPLATES", "PlannedPod", "PodError", "read_pods"]
 
-# Where each kind of Kubernetes' own has its pod or pod template. Other kinds are searched.
-_TEMPLATES: Mapping[str, tuple[str, ...]] = {
+TEMPLATES: Mapping[str, tuple[str, ...]] = {
     "Pod": (),
     "Deployment": ("spec", "template"),
     "ReplicaSet": ("spec", "template"),
@@ -28,6 +27,7 @@ _TEMPLATES: Mapping[str, tuple[str, ...]] = {
     "Job": ("spec", "template"),
     "CronJob": ("spec", "jobTemplate", "spec", "template"),
 }
+"""Where each kind of Kubernetes' own has its pod or pod template. Other kinds are searched."""
 _GROUPS = ("", "apps", "batch", "extensions")
 _STEP = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")
 _DEEPEST = 10  # levels of an object that are searched for pod templates
@@ -74,7 +74,7 @@ def read_pods(text: str) -> Iterator[PlannedPod]:
     """
     try:
         for manifest in read_manifests(text, places=True):
-            keys = _TEMPLATES.get(str(manifest.kind))
+            keys = TEMPLATES.get(str(manifest.kind))
             if keys is not None and group_of(manifest.value.get("apiVersion")) in _GROUPS:
                 yield _planned(manifest, keys)
             else:

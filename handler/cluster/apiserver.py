@@ -13,10 +13,10 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import urllib3.connection
 import yaml
@@ -27,14 +27,20 @@ from pydantic.dataclasses import dataclass as validated
 from urllib3.exceptions import HTTPError
 
 from ..shorten import shorten
-from .source import ConfigMap, NotFoundError, PodObject, SourceError
+from .source import ConfigMap, ForbiddenError, NotFoundError, PodObject, SourceError
 
 __all__ = ["ClusterSource"]
 
 _CONNECT_SECONDS = 1.0
 _READ_SECONDS = 1.5
 _MOST_BYTES = 8 * 2**20  # etcd stores objects of up to about 1.5 MiB
+_PAGE_SECONDS = 60.0  # a page of a list, which only the command line reads
+_MOST_PAGE_BYTES = 64 * 2**20
 _LONGEST_MESSAGE = 1024  # the API server's limit for an Event's message
+
+_Limits = tuple[float, int]
+_OBJECT: _Limits = (_READ_SECONDS, _MOST_BYTES)
+"""The limits of a read, in seconds and bytes."""
 
 _KUBECONFIG = "~/.kube/config"
 _CONNECTION = re.compile(r"^\S+\(host=[^)]*\): ")  # the prefix of urllib3's messages
@@ -95,6 +101,19 @@ class _VersionForm:
     minor: Annotated[str, Field(pattern=r"^[0-9]+\+?$")]  # managed clusters append a plus
 
 
+@validated(frozen=True, slots=True, config=_FORM)
+class _ListMetadata:
+    continue_: StrictStr = Field("", alias="continue")
+    remaining_item_count: int | None = None
+
+
+@validated(frozen=True, slots=True)
+class _PageForm:
+    kind: StrictStr
+    metadata: _ListMetadata
+    items: list[dict[str, Any]] | None = None
+
+
 @validated(frozen=True, slots=True)
 class _ListForm:
     kind: StrictStr
@@ -107,6 +126,7 @@ _NODE = TypeAdapter(_NodeForm)
 _POD = TypeAdapter(_PodForm)
 _VERSION = TypeAdapter(_VersionForm)
 _LIST = TypeAdapter(_ListForm)
+_PAGE = TypeAdapter(_PageForm)
 
 
 class _ConflictError(SourceError):
@@ -118,7 +138,7 @@ class _Bounded:
 
     def getresponse(self) -> Any:
         late = threading.Event()
-        timer = threading.Timer(_READ_SECONDS, _give_up, [self.sock, late])  # type: ignore[attr-defined]
+        timer = threading.Timer(self.timeout, _give_up, [self.sock, late])  # type: ignore[attr-defined]
         timer.daemon = True
         timer.start()
         try:
@@ -197,6 +217,28 @@ class ClusterSource:
             raise SourceError("the API server's answer is not the list asked for")
         return [{**item, "apiVersion": version, "kind": kind} for item in found.items]
 
+    def pages(
+        self, version: str, resource: str, kind: str, size: int
+    ) -> Iterator[tuple[list[dict[str, Any]], int | None]]:
+        """List the objects of a resource in all namespaces, so many at a time.
+
+        With each page comes how many objects follow, if the API server says so. Raises
+        NotFoundError if there is no such resource, ForbiddenError, SourceError.
+        """
+        root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        query = {"limit": str(size)}
+        while True:
+            path = f"{root}/{resource}?{urlencode(query)}"
+            found = self._read(_PAGE, path, (_PAGE_SECONDS, _MOST_PAGE_BYTES))
+            if found.kind != f"{kind}List":
+                raise SourceError("the API server's answer is not the list asked for")
+            following = found.metadata.continue_
+            remaining = found.metadata.remaining_item_count if following else 0
+            yield [{**item, "kind": kind} for item in found.items or ()], remaining
+            if not following:
+                return
+            query["continue"] = following
+
     def report(self, namespace: str, name: str, config_map: ConfigMap, message: str) -> None:
         """Create a Warning Event on the ConfigMap, at most one for each version of it."""
         now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -253,23 +295,29 @@ class ClusterSource:
         pools.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
         return api
 
-    def _read(self, form: TypeAdapter[_T], path: str) -> _T:
+    def _read(self, form: TypeAdapter[_T], path: str, limits: _Limits = _OBJECT) -> _T:
         try:
-            return form.validate_json(self._call("GET", path))
+            return form.validate_json(self._call("GET", path, limits=limits))
         except ValidationError:
             raise SourceError("the API server's answer is not the object asked for") from None
 
-    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> bytes:
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        limits: _Limits = _OBJECT,
+    ) -> bytes:
         used = self._api
         try:
             try:
-                return _answer(used, method, path, body)
+                return _answer(used, method, path, body, limits)
             except client.ApiException as error:
                 if error.status != 401:
                     raise
             # The token in a pod is rotated: read it again and retry once.
             self._api = self._connect()
-            return _answer(self._api, method, path, body)
+            return _answer(self._api, method, path, body, limits)
         except client.ApiException as error:
             raise _source_error(error) from None
         except (HTTPError, OSError) as error:
@@ -279,7 +327,13 @@ class ClusterSource:
             raise SourceError(f"the API server {host} can't be reached: {reason}") from None
 
 
-def _answer(api: client.ApiClient, method: str, path: str, body: Mapping[str, Any] | None) -> bytes:
+def _answer(
+    api: client.ApiClient,
+    method: str,
+    path: str,
+    body: Mapping[str, Any] | None,
+    limits: _Limits,
+) -> bytes:
     """Send a request and return the body of the response.
 
     Does not use CoreV1Api: its import builds a model of every object of the API, which takes
@@ -289,9 +343,9 @@ def _answer(api: client.ApiClient, method: str, path: str, body: Mapping[str, An
     request = api.param_serialize(
         method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
     )
-    times = (_CONNECT_SECONDS, _READ_SECONDS)
+    times = (_CONNECT_SECONDS, limits[0])
     response = api.call_api(*request, _request_timeout=times).response
-    content = _body(response)
+    content = _body(response, *limits)
     if not 200 <= response.status < 300:
         error = client.ApiException(
             response.status, response.reason, body=content.decode(errors="replace")
@@ -301,16 +355,16 @@ def _answer(api: client.ApiClient, method: str, path: str, body: Mapping[str, An
     return content
 
 
-def _body(response: Any) -> bytes:
+def _body(response: Any, seconds: float, most: int) -> bytes:
     """Read the whole body within the time limit, which applies to the body, not to each byte."""
-    end = time.monotonic() + _READ_SECONDS
+    end = time.monotonic() + seconds
     body = bytearray()
     while chunk := response.read1(2**16):
         body += chunk
         if time.monotonic() > end:
             response.close()
             raise TimeoutError("the answer takes too long")
-        if len(body) > _MOST_BYTES:
+        if len(body) > most:
             response.close()
             raise OSError("the answer is too long")
     response.release_conn()
@@ -330,10 +384,13 @@ def _source_error(error: client.ApiException) -> SourceError:
         message = json.loads(error.body or "")["message"]
     except (ValueError, LookupError, TypeError):
         message = error.reason or ""
-    kind = {404: NotFoundError, 409: _ConflictError}.get(error.status, SourceError)
+    kind = {403: ForbiddenError, 404: NotFoundError, 409: _ConflictError}.get(
+        error.status, SourceError
+    )
     remedy = {
         401: "; the credentials are wrong or have expired",
         403: "; grant it to the service account",
+        410: "; the list took too long, run the command again",
     }.get(error.status, "")
     retry_after = str((error.headers or {}).get("Retry-After", ""))
     return kind(

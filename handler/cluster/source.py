@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-__all__ = ["ConfigMap", "NotFoundError", "PodObject", "Source", "SourceError"]
+__all__ = ["ConfigMap", "ForbiddenError", "NotFoundError", "PodObject", "Source", "SourceError"]
 
 
 class SourceError(Exception):
@@ -15,6 +15,10 @@ class SourceError(Exception):
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class ForbiddenError(SourceError):
+    """The source answers that one may not read this."""
 
 
 class NotFoundError(SourceError):

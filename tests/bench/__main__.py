@@ -14,7 +14,7 @@ from pathlib import Path
 
 import go
 
-from . import cold, deployed, plot, scale, throughput, wrk
+from . import cold, deployed, planning, plot, scale, throughput, wrk
 from .results import HEADING, Plan, Results
 
 __all__ = ["main"]
@@ -22,7 +22,13 @@ __all__ = ["main"]
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure everything there is, or what is asked for."""
-    parts = {"deployed": deployed, "throughput": throughput, "scale": scale, "cold": cold}
+    parts = {
+        "deployed": deployed,
+        "throughput": throughput,
+        "scale": scale,
+        "cold": cold,
+        "planning": planning,
+    }
     parser = argparse.ArgumentParser("make bench", description="Measures the function.")
     parser.add_argument("--rounds", type=int, default=5, help="of which medians are taken")
     parser.add_argument("--seconds", type=float, default=1.5, help="of load each time")

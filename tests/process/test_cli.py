@@ -8,9 +8,11 @@ import pty
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from apiserver import APIServer
+from bench.cluster_dump import dump
 from cli import run_process
 from server import DATA, ROOT, clean_environment
 
@@ -126,6 +128,124 @@ def test_explain_by_the_profile_and_namespaces_of_a_cluster(api: APIServer, tmp_
     unreachable = run_process(*arguments, "--profile", "cluster", text=pod, environment=environment)
     assert unreachable.returncode == 2
     assert "can't be reached" in unreachable.stderr
+
+
+def put_cluster(api: APIServer, pods: int) -> dict[str, Any]:
+    """Pods of a Deployment, and the namespaces; returns the Deployment."""
+    api.put_namespace("shop", {"team": "shop"})
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": []}}
+    deployment: dict[str, Any] = {
+        "kind": "Deployment",
+        "metadata": {"name": "web"},
+        "spec": {"replicas": pods, "template": template},
+    }
+    api.put("apps/v1", "deployments", "shop", deployment)
+    owner = {"kind": "ReplicaSet", "name": "web-1", "controller": True}
+    labels = {"app": "web", "pod-template-hash": "1"}
+    for number in range(pods):
+        metadata = {"name": f"web-1-{number}", "labels": labels, "ownerReferences": [owner]}
+        api.put_pod("shop", {"metadata": metadata, "spec": {"nodeName": "a", "containers": []}})
+    return deployment
+
+
+def test_plan_of_a_cluster(api: APIServer, tmp_path: Path) -> None:
+    kubeconfig = str(api.write_kubeconfig(tmp_path / "kubeconfig", admin=True))
+    environment = {"KUBECONFIG": kubeconfig}
+    put_cluster(api, 600)
+    arguments = ("plan", "-", "--output", "json")
+    selectors = [{"name": "a", "namespaceSelector": {"matchLabels": {"team": "shop"}}}]
+    text = json.dumps(selectors)
+    first = run_process(*arguments, text=text, environment=environment)
+    assert (first.returncode, first.stderr) == (3, "there is no profile kube-system/eci-profile\n")
+    found = json.loads(first.stdout)
+    assert found["summary"]["placed"] == found["summary"]["pods"] == 600
+    (workload,) = found["workloads"]
+    assert (workload["kind"], workload["name"], workload["pods"]) == ("Deployment", "web", 600)
+    pages = [request.path for request in api.requests if "/pods" in request.path]
+    assert [page.partition("?")[2] for page in pages] == [
+        *("limit=250", "limit=250&continue=250", "limit=250&continue=500"),
+    ]
+    assert {request.method for request in api.requests} == {"GET"}
+
+    api.put_config_map("kube-system", "eci-profile", {"selectors": text})
+    same = run_process(*arguments, text=text, environment=environment)
+    assert (same.returncode, same.stderr) == (0, "")
+
+
+def test_plan_where_not_everything_can_be_listed(api: APIServer, tmp_path: Path) -> None:
+    kubeconfig = str(api.write_kubeconfig(tmp_path / "kubeconfig", admin=True))
+    environment = {"KUBECONFIG": kubeconfig}
+    put_cluster(api, 3)
+    arguments = ("plan", "-", "--output", "json")
+    text = json.dumps([{"name": "a", "objectSelector": {"matchLabels": {"app": "web"}}}])
+    with api.fault("status", "/apis/apps/v1/deployments", code=403):
+        result = run_process(*arguments, text=text, environment=environment)
+        assert result.returncode == 3
+        assert "deployments are left out, since they can't be listed: " in result.stderr
+        assert json.loads(result.stdout)["summary"]["placed"] == 3
+    with api.fault("status", "/apis/batch/v1/cronjobs", code=404):
+        assert run_process(*arguments, text=text, environment=environment).returncode == 3
+    for path, code, said in (
+        ("/api/v1/pods", 403, "the API server answers 403"),
+        ("/api/v1/pods", 410, "the list took too long, run the command again"),
+        ("/apis/apps/v1/daemonsets", 500, "the API server answers 500"),
+    ):
+        with api.fault("status", path, code=code):
+            result = run_process(*arguments, text=text, environment=environment)
+            assert (result.returncode, result.stdout) == (1, "")
+            assert said in result.stderr
+    api.refuse()
+    unreachable = run_process(*arguments, text=text, environment=environment)
+    assert unreachable.returncode == 1
+    assert "can't be reached" in unreachable.stderr
+
+
+def test_plan_reads_as_much_as_comes(tmp_path: Path) -> None:
+    """From standard input as from a file, which is larger than what is read at once."""
+    path = tmp_path / "objects.json"
+    with path.open("w") as stream:
+        dump(2000, 20, stream)
+    text = path.read_text()
+    assert len(text) > 20_000_000
+    (tmp_path / "new.yaml").write_text(
+        "[{name: a, namespaceSelector: {matchLabels: {tier: tier-0}}}]"
+    )
+    (tmp_path / "old.yaml").write_text("[]")
+    arguments = ("plan", "new.yaml", "--current", "old.yaml", "-f")
+    piped = run_process(*arguments, "-", cwd=tmp_path, text=text)
+    assert (piped.returncode, piped.stderr) == (3, "")
+    assert piped.stdout == run_process(*arguments, str(path), cwd=tmp_path).stdout
+    # A tenth of the workloads, of which 7 are DaemonSets, whose pods are left alone.
+    assert "130 of 2000 pods would change; now on the virtual node: 130\n" in piped.stdout
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_how_far_it_is_is_told_on_a_terminal_only(terminal: bool) -> None:
+    folder = DATA / "plan" / "edit"
+    command = [sys.executable, "-m", "handler", "plan", str(folder / "new.yaml")]
+    command += ["--current", str(folder / "current.yaml"), "-f", str(folder / "objects.json")]
+    ours, theirs = pty.openpty() if terminal else os.pipe()
+    with os.fdopen(ours, "rb", 0) as reader:
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=clean_environment(),
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            check=False,
+        )
+        os.close(theirs)
+        try:
+            seen = reader.read(2**16)
+        except OSError:  # the other end of a terminal is closed
+            seen = b""
+    assert done.returncode == 3
+    assert done.stdout.decode() == (folder / "out.txt").read_text("utf-8")
+    if terminal:
+        assert b"objects.json: [####" in seen
+        assert seen.endswith(b"\r\033[K")
+    else:
+        assert seen == b""
 
 
 @pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])

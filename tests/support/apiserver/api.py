@@ -332,7 +332,7 @@ class APIServer(Objects):
             case "GET" if name:
                 return self.get(version, resource, namespace, name)
             case "GET":
-                return self._list(version, resource, namespace, query.get("fieldSelector", ""))
+                return self._list(version, resource, namespace, query)
             case "DELETE":
                 self.delete(version, resource, namespace, name)
                 return {"kind": "Status", "apiVersion": "v1", "status": "Success"}
@@ -360,16 +360,26 @@ class APIServer(Objects):
         written: Object = given
         return written
 
-    def _list(self, version: str, resource: str, namespace: str, fields: str) -> Object:
+    def _list(
+        self, version: str, resource: str, namespace: str, query: Mapping[str, str]
+    ) -> Object:
+        """A list, or a page of it: ``continue`` is where it begins. Items have no kind."""
         kind = next(kind for plural, kind, _ in RESOURCES[version] if plural == resource)
-        wanted = fields.removeprefix("metadata.name=")
+        wanted = query.get("fieldSelector", "").removeprefix("metadata.name=")
         items = [
-            found
+            {field: value for field, value in found.items() if field not in ("kind", "apiVersion")}
             for key, found in list(self.objects.items())
-            if key[:3] == (version, resource, namespace) and wanted in ("", key[3])
+            if key[:2] == (version, resource)
+            and namespace in ("", key[2])
+            and wanted in ("", key[3])
         ]
+        metadata: Object = {"resourceVersion": "1"}
+        start = int(query.get("continue", "0"))
+        end = start + int(query.get("limit", "0")) or len(items)
+        if end < len(items):
+            metadata |= {"continue": str(end), "remainingItemCount": len(items) - end}
         head = {"kind": f"{kind}List", "apiVersion": version}
-        return {**head, "metadata": {"resourceVersion": "1"}, "items": items}
+        return {**head, "metadata": metadata, "items": items[start:end]}
 
     def _create_event(self, namespace: str, body: bytes) -> Object:
         event = read_event(body, namespace)

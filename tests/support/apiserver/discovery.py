@@ -16,7 +16,13 @@ RESOURCES: dict[str, list[tuple[str, str, bool]]] = {
         ("serviceaccounts", "ServiceAccount", True),
         ("services", "Service", True),
     ],
-    "apps/v1": [("deployments", "Deployment", True)],
+    "apps/v1": [
+        ("daemonsets", "DaemonSet", True),
+        ("deployments", "Deployment", True),
+        ("replicasets", "ReplicaSet", True),
+        ("statefulsets", "StatefulSet", True),
+    ],
+    "batch/v1": [("cronjobs", "CronJob", True), ("jobs", "Job", True)],
     "autoscaling/v1": [("horizontalpodautoscalers", "HorizontalPodAutoscaler", True)],
     "policy/v1": [("poddisruptionbudgets", "PodDisruptionBudget", True)],
     "rbac.authorization.k8s.io/v1": [

@@ -1,0 +1,194 @@
+"""Objects of a whole cluster, one at a time: from files of any size, or page by page from it."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from ..cluster.source import ForbiddenError, NotFoundError, SourceError
+from ..profiles.manifests import read_manifests, read_text
+from ..profiles.text import TextError
+from .command import UsageError, cluster
+from .progress import Progress
+
+if TYPE_CHECKING:
+    from ..cluster.apiserver import ClusterSource
+
+__all__ = ["Object", "objects_of_cluster", "objects_of_file"]
+
+Object = dict[str, Any]
+
+_HEAD = 2**16  # bytes; what kubectl writes tells within the first line what it is
+_CHUNK = 2**18
+_PAGE = 250  # objects: about 4 MB, since a pod with its managedFields has up to 16 kB
+_WORKLOADS: Sequence[tuple[str, str, tuple[str, ...]]] = (
+    ("Deployment", "deployments", ("apps/v1",)),
+    ("ReplicaSet", "replicasets", ("apps/v1",)),
+    ("StatefulSet", "statefulsets", ("apps/v1",)),
+    ("DaemonSet", "daemonsets", ("apps/v1",)),
+    ("Job", "jobs", ("batch/v1",)),
+    ("CronJob", "cronjobs", ("batch/v1", "batch/v1beta1")),  # the latter before Kubernetes 1.21
+)
+
+
+def objects_of_file(path: str) -> Iterator[Object]:
+    """Read the objects of a file, or of standard input for ``-``. Raises UsageError.
+
+    JSON of any size is read as a stream: a List, as kubectl writes it, or objects one after
+    another. YAML has 8 MiB at most. Memory: that of one object.
+    """
+    shown = "<stdin>" if path == "-" else path
+    try:
+        if path == "-":
+            yield from _objects(sys.stdin.buffer, shown, 0)
+            return
+        with Path(path).open("rb", buffering=0) as stream:
+            yield from _objects(stream, shown, Path(path).stat().st_size)
+    except OSError as error:
+        raise UsageError(f"{shown} can't be read: {error.strerror}") from None
+
+
+def _objects(stream: IO[bytes], shown: str, size: int) -> Iterator[Object]:
+    head = b""
+    while len(head) < _HEAD and (more := stream.read(_HEAD - len(head))):
+        head += more
+    with Progress(f"reading {shown}", size, "MB", 10**6) as progress:
+        source = _Counted(head, stream, progress)
+        if head.lstrip().startswith(b"{"):
+            yield from _json(source, head, shown)
+        else:
+            yield from _yaml(source, shown)
+
+
+class _Counted(io.RawIOBase):
+    """A stream whose head has been read already, and which tells how far it is."""
+
+    def __init__(self, head: bytes, stream: IO[bytes], progress: Progress) -> None:
+        self._head = head
+        self._stream = stream
+        self._progress = progress
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        data = self._head[: len(buffer)]
+        if data:
+            self._head = self._head[len(data) :]
+        else:
+            data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        self._progress.add(len(data))
+        return len(data)
+
+
+def _json(source: _Counted, head: bytes, shown: str) -> Iterator[Object]:
+    try:
+        import ijson
+    except ImportError:
+        raise UsageError(
+            "plan reads JSON with ijson, which is not installed; install requirements.txt"
+        ) from None
+    try:
+        kind = _kind_of_list(ijson, head)
+        if kind is None:
+            for found in ijson.items(
+                source, "", multiple_values=True, use_float=True, buf_size=_CHUNK
+            ):
+                yield from _flattened(found, shown)
+        else:
+            for item in ijson.items(source, "items.item", use_float=True, buf_size=_CHUNK):
+                if not isinstance(item, dict):
+                    raise UsageError(f"{shown}: an item is not an object of Kubernetes")
+                if kind:
+                    item.setdefault("kind", kind)
+                yield from _flattened(item, shown)
+    except ijson.JSONError as error:
+        if "trailing garbage" in str(error):
+            raise UsageError(
+                f"{shown}: something follows the List; give each List with an -f of its own"
+            ) from None
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"{shown} is not JSON: {reason}") from None
+
+
+def _kind_of_list(ijson: Any, head: bytes) -> str | None:
+    """The kind of a List's items, empty if they say it themselves; None if it is no List."""
+    kind = None
+    try:
+        for prefix, event, value in ijson.parse(io.BytesIO(head)):
+            if (prefix, event) == ("kind", "string"):
+                kind = value
+                if not kind.endswith("List"):
+                    return None
+            elif (prefix, event) == ("items", "start_array"):
+                return (kind or "").removesuffix("List")
+    except ijson.JSONError:  # it goes on after the head
+        pass
+    return None
+
+
+def _flattened(found: Any, shown: str) -> Iterator[Object]:
+    """The object, or the items of a List."""
+    if not isinstance(found, dict):
+        raise UsageError(f"{shown}: a value is not an object of Kubernetes")
+    items, kind = found.get("items"), str(found.get("kind"))
+    if kind.endswith("List") and isinstance(items, list):
+        of_items = kind.removesuffix("List")
+        for item in items:
+            if isinstance(item, dict) and of_items:
+                item.setdefault("kind", of_items)
+            yield from _flattened(item, shown)
+    else:
+        yield found
+
+
+def _yaml(source: _Counted, shown: str) -> Iterator[Object]:
+    try:
+        text = read_text(io.BufferedReader(source))
+        for manifest in read_manifests(text):
+            yield from _flattened(manifest.value, shown)
+    except UnicodeDecodeError:
+        raise UsageError(f"{shown} is not UTF-8 text") from None
+    except TextError as error:
+        raise UsageError("{}:{}:{}: {}".format(shown, *error.position, error.message)) from None
+    except ValueError as error:
+        raise UsageError(f"{shown}: {error}") from None
+
+
+def objects_of_cluster() -> Iterator[Object]:
+    """List namespaces, workloads and pods, page by page. Raises UsageError.
+
+    Workloads that may not be listed are told on standard error and left out.
+    """
+    source = cluster()
+    try:
+        yield from _listed(source, "v1", "namespaces", "Namespace")
+        for kind, resource, versions in _WORKLOADS:
+            yield from _workloads(source, kind, resource, versions)
+        yield from _listed(source, "v1", "pods", "Pod")
+    except SourceError as error:
+        raise UsageError(str(error)) from None
+
+
+def _workloads(
+    source: ClusterSource, kind: str, resource: str, versions: Sequence[str]
+) -> Iterator[Object]:
+    for version in versions:
+        try:
+            yield from _listed(source, version, resource, kind)
+        except NotFoundError:
+            continue
+        except ForbiddenError as error:
+            sys.stderr.write(f"{resource} are left out, since they can't be listed: {error}\n")
+        return
+
+
+def _listed(source: ClusterSource, version: str, resource: str, kind: str) -> Iterator[Object]:
+    with Progress(f"reading {resource}", 0, "objects") as progress:
+        for items, remaining in source.pages(version, resource, kind, _PAGE):
+            progress.add(len(items), remaining)
+            yield from items

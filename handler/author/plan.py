@@ -1,0 +1,135 @@
+"""``plan``: what an edit of the profile would change in a cluster, before it is saved."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any
+
+from ..cluster.source import NotFoundError, SourceError
+from ..profiles.collection import put_off
+from ..profiles.model import Profile
+from ..profiles.parse import ProfileError, parse
+from ..profiles.problems import MAX_PROBLEMS
+from ..profiles.text import TextError
+from ..settings import Settings
+from .command import CLUSTER, UsageError, cluster, read_text, settings
+from .comparison import compare_on
+from .explanation import to_yaml
+from .inventory import Inventory, InventoryError, Relevant
+from .objects import Object, objects_of_cluster, objects_of_file
+from .plan_report import report, to_json
+from .profile_file import read_profile
+
+__all__ = ["add_to"]
+
+_DESCRIPTION = """
+Say what an edit of the profile would change in a cluster, workload by workload: which pods would go
+to the virtual node, which no longer, and which effects are different. Nothing is written.
+Pods are decided as they would be created again: from the templates of their workloads, where these
+are in the input, or else from the pods without what was added to them.
+Exit code: 0 if nothing changes, 3 if something changes, 1 for errors and if it can't be told.
+"""
+_FAILED = 1
+_CHANGES = 3
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to those of the command line."""
+    parser = commands.add_parser(
+        "plan",
+        help="say what an edit of the profile would change in a cluster",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "new",
+        metavar="NEW",
+        help="a YAML file with the new ConfigMap, or with the list of selectors alone;"
+        " - for standard input",
+    )
+    parser.add_argument(
+        "--current",
+        metavar="FILE|cluster",
+        default=CLUSTER,
+        help="the profile in force, to compare with; by default the one in the cluster",
+    )
+    parser.add_argument(
+        "-f",
+        dest="objects",
+        metavar="FILE|-|cluster",
+        action="append",
+        help="pods, workloads and namespaces, as kubectl get -A -o json writes them; - for standard"
+        " input; may be given several times; by default those of the cluster, listed with your"
+        " kubeconfig",
+    )
+    parser.add_argument("--output", choices=("text", "json", "yaml"), default="text")
+    parser.set_defaults(run=_run, failed=_FAILED)
+
+
+@put_off()
+def _run(arguments: argparse.Namespace) -> int:
+    files = arguments.objects or [CLUSTER]
+    if (arguments.new, arguments.current, *files).count("-") > 1:
+        raise UsageError("standard input, -, can be read once only")
+    chosen = settings()
+    new = _of_file(arguments.new, chosen)
+    current = _current(arguments.current, chosen)
+    inventory = Inventory(Relevant(current, new))
+    try:
+        for value in chain.from_iterable(map(_objects, files)):
+            inventory.add(value)
+    except InventoryError as error:
+        raise UsageError(str(error)) from None
+    if not inventory:
+        raise UsageError(f"{', '.join(files)}: no pod, and no workload that makes one")
+    comparison = compare_on(inventory, current, new)
+    match arguments.output:
+        case "text":
+            sys.stdout.writelines(f"{line}\n" for line in report(comparison))
+        case "json":
+            document = to_json(comparison)
+            sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        case "yaml":
+            sys.stdout.write(to_yaml(to_json(comparison)))
+    if comparison.changes:
+        return _CHANGES
+    return _FAILED if comparison.unknown_namespaces else 0
+
+
+def _objects(path: str) -> Iterable[Object]:
+    return objects_of_cluster() if path == CLUSTER else objects_of_file(path)
+
+
+def _current(path: str, chosen: Settings) -> Profile:
+    if path != CLUSTER:
+        return _of_file(path, chosen)
+    try:
+        data = cluster().config_map(chosen.namespace, chosen.name).data
+    except NotFoundError:
+        sys.stderr.write(f"there is no profile {chosen.namespace}/{chosen.name}\n")
+        data = {}
+    except SourceError as error:
+        raise UsageError(str(error)) from None
+    return _parsed(data, "the profile in the cluster")
+
+
+def _of_file(path: str, chosen: Settings) -> Profile:
+    shown = "<stdin>" if path == "-" else path
+    try:
+        return _parsed(read_profile(read_text(path), chosen.namespace, chosen.name).data, shown)
+    except TextError as error:
+        raise UsageError("{}:{}:{}: {}".format(shown, *error.position, error.message)) from None
+    except LookupError as error:
+        raise UsageError(f"{shown}: {error.args[0]}") from None
+
+
+def _parsed(data: Any, shown: str) -> Profile:
+    try:
+        return parse(data)
+    except ProfileError as error:
+        message = f"{shown} is not a valid profile (check says where):"
+        raise UsageError("\n  ".join((message, *error.lines(MAX_PROBLEMS)))) from None

@@ -1,0 +1,172 @@
+"""``plan``: what it says of the clusters in data/plan, and of input that is not as it should be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cli import run
+from server import DATA
+
+FOLDER = DATA / "plan"
+CASES = sorted(path.name for path in FOLDER.iterdir())
+NOTHING, CHANGES, FAILED = 0, 3, 1
+
+
+def plan(case: str, *arguments: str, text: str = "") -> Any:
+    return run(
+        *("plan", "new.yaml", "--current", "current.yaml", *arguments), cwd=FOLDER / case, text=text
+    )
+
+
+def objects_of(case: str) -> str:
+    (path,) = (FOLDER / case).glob("objects.*")
+    return path.name
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_said_of(case: str) -> None:
+    result = plan(case, "-f", objects_of(case))
+    expected = (FOLDER / case / "out.txt").read_text("utf-8")
+    assert (result.stdout, result.stderr) == (expected, "")
+    assert result.returncode == (NOTHING if "Nothing changes" in expected else CHANGES)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_json_and_yaml_say_the_same(case: str) -> None:
+    texts = [
+        plan(case, "-f", objects_of(case), "--output", output).stdout for output in ("json", "yaml")
+    ]
+    found = json.loads(texts[0])
+    assert yaml.safe_load(texts[1]) == found
+    lines = (FOLDER / case / "out.txt").read_text("utf-8").splitlines()
+    assert found["changes"] == (not any("Nothing changes" in line for line in lines))
+    headings = [line for line in lines if line.endswith((" pods", " pod")) and line[0] != " "]
+    assert len(found["workloads"]) == len([each for each in headings if ", " in each])
+    changed = sum(found["summary"][each] for each in ("placed", "unplaced", "changed", "recorded"))
+    summary = found["summary"]
+    assert changed + summary["unchanged"] + summary["undecided"] == summary["pods"]
+
+
+def test_what_json_has() -> None:
+    found = json.loads(plan("edit", "-f", "objects.json", "--output", "json").stdout)
+    (pinned,) = [
+        change
+        for workload in found["workloads"]
+        for change in workload["changes"]
+        if change["refused"]
+    ]
+    assert pinned["refused"] == {
+        "selector": "web",
+        "reason": 'the pod\'s nodeSelector has k8s.aliyun.com/vnode "false" where the virtual node'
+        ' has "true"',
+    }
+    assert (pinned["result"], pinned["examples"]) == ("changed", ["pinned"])
+    (report,) = [each for each in found["workloads"] if each["name"] == "report"]
+    assert (report["namespace"], report["kind"], report["pods"]) == ("shop", "CronJob", 1)
+    assert report["changes"][0]["placement"] == {
+        "before": {"policy": "virtualNodeOnly", "selector": "batch", "node": ""},
+        "after": {"policy": "fair", "selector": "batch", "node": ""},
+    }
+    assert found["unmatchedSelectors"] == ["nobody"]
+
+
+def test_the_same_profile_changes_nothing() -> None:
+    for case in CASES:
+        arguments = ("--current", "new.yaml", "-f", objects_of(case))
+        result = run("plan", "new.yaml", *arguments, cwd=FOLDER / case)
+        assert (result.returncode, "Nothing changes" in result.stdout) == (NOTHING, True), case
+
+
+def test_what_cannot_be_told_is_not_called_unchanged() -> None:
+    pod = {"kind": "Pod", "metadata": {"name": "a", "namespace": "shop", "labels": {"tier": "web"}}}
+    result = plan("unknown-namespace", "-f", "-", text=json.dumps(pod))
+    assert result.returncode == FAILED
+    assert result.stdout.endswith("Nothing else changes for 1 pod; not decided: 1\n")
+
+
+def pods(count: int, **fields: Any) -> list[dict[str, Any]]:
+    return [
+        {"metadata": {"name": f"a-{n}", "namespace": "kube-public", "labels": {"tier": "web"}}}
+        | fields
+        for n in range(count)
+    ]
+
+
+NAMESPACE = {"kind": "Namespace", "metadata": {"name": "kube-public", "labels": {"team": "shop"}}}
+AS_KUBECTL = json.dumps(
+    {"apiVersion": "v1", "items": [*pods(3, kind="Pod"), NAMESPACE], "kind": "List"}
+)
+RAW = json.dumps({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods(3)})
+LINES = "\n".join(map(json.dumps, [*pods(3, kind="Pod"), NAMESPACE]))
+YAML = yaml.safe_dump({"kind": "List", "items": [*pods(3, kind="Pod"), NAMESPACE]})
+STREAM = yaml.safe_dump_all([*pods(3, kind="Pod"), {"kind": "Secret"}, NAMESPACE])
+
+
+@pytest.mark.parametrize("text", [AS_KUBECTL, LINES, YAML, STREAM, "\n " + AS_KUBECTL])
+def test_any_form_that_kubectl_writes(text: str) -> None:
+    result = plan("unknown-namespace", "-f", "-", "--output", "json", text=text)
+    assert result.returncode == CHANGES, result.stderr
+    assert json.loads(result.stdout)["summary"]["placed"] == 3
+
+
+def test_several_files(tmp_path: Path) -> None:
+    (tmp_path / "raw.json").write_text(RAW)
+    (tmp_path / "namespaces.json").write_text(json.dumps(NAMESPACE))
+    files = ("-f", str(tmp_path / "raw.json"), "-f", str(tmp_path / "namespaces.json"))
+    result = plan("unknown-namespace", *files, "--output", "json")
+    assert json.loads(result.stdout)["summary"]["placed"] == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"kind": "List", "items": [{"kind": "Secret"}', "<stdin> is not JSON: "),
+        ("{kind: Pod}", "<stdin> is not JSON: "),
+        (
+            '{"kind": "List", "items": [{"kind": "Secret"}]}',
+            "-: no pod, and no workload that makes",
+        ),
+        ("", "-: no pod, and no workload that makes one"),
+        (RAW + RAW, "<stdin>: something follows the List; give each List with an -f of its own"),
+        ('{"kind": "List", "items": [1]}', "<stdin>: an item is not an object of Kubernetes"),
+        ('{"kind": "Secret"} 1', "<stdin>: a value is not an object of Kubernetes"),
+        ("- kind: Pod", "<stdin>: a document is not an object of Kubernetes"),
+        ("kind: [Pod", "<stdin>:1:11: did not find expected ',' or ']'"),
+        (
+            '{"kind": "Pod", "metadata": {"namespace": "a", "name": "b", "labels": {"c": 1}}}',
+            "Pod a/b: Expected str, got int - at $.metadata.labels[...]",
+        ),
+        (
+            '{"kind": "Deployment", "metadata": {"name": "b"}, "spec": {}}',
+            "Deployment b: spec.template is missing",
+        ),
+        ('{"kind": "Pod"}', "Pod (without a name): Object missing required field metadata"),
+    ],
+)
+def test_input_that_is_not_as_it_should_be(text: str, said: str) -> None:
+    result = plan("edit", "-f", "-", text=text)
+    assert (result.returncode, result.stdout) == (FAILED, "")
+    assert result.stderr.startswith(f"eci-profile: {said}"), result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["missing.yaml", "-f", "objects.json"], "eci-profile: missing.yaml can't be read"),
+        (["objects.json", "-f", "objects.json"], "eci-profile: objects.json: no ConfigMap"),
+        (["new.yaml", "-f", "missing.json"], "eci-profile: missing.json can't be read: No such"),
+        (["-", "-f", "-"], "eci-profile: standard input, -, can be read once only"),
+        ([], "error: the following arguments are required: NEW"),
+        (["new.yaml", "--output", "xml"], "invalid choice: 'xml'"),
+        (["-", "-f", "objects.json"], "eci-profile: <stdin> is not a valid profile (check says"),
+    ],
+)
+def test_wrong_uses(arguments: list[str], said: str) -> None:
+    text = "- name: a\n"
+    result = run("plan", *arguments, "--current", "current.yaml", cwd=FOLDER / "edit", text=text)
+    assert (result.returncode, result.stdout) == (FAILED, "")
+    assert said in result.stderr
