@@ -106,6 +106,16 @@ class Settings:
             "`300`",
         ),
     ] = 300.0
+    registration: Annotated[
+        str,
+        Field(pattern=_NAME, max_length=253),
+        Setting(
+            "The registration that [follows the profile](tools.md#let-it-follow-the-profile); it"
+            " needs the component `narrow-registration`",
+            "the name of a MutatingWebhookConfiguration",
+            "none",
+        ),
+    ] = ""
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"],
         BeforeValidator(_upper),
@@ -132,6 +142,11 @@ class Settings:
             raise SettingsError(
                 "ECI_PROFILE_FILE must be the path of a YAML file,"
                 " since ECI_PROFILE_PROVIDER is file"
+            )
+        if settings.provider == "file" and settings.registration:
+            raise SettingsError(
+                "ECI_PROFILE_REGISTRATION must not be given, since ECI_PROFILE_PROVIDER is file,"
+                f" which has no registration; it is {settings.registration!r}"
             )
         return settings
 

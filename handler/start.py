@@ -10,7 +10,7 @@ from .admission.admission import Admission
 from .admission.executor import BoundedExecutor
 from .cluster.cache import LoadError
 from .cluster.file import FileSource
-from .cluster.source import Source, SourceError
+from .cluster.source import Registrations, Source, SourceError
 from .cluster.store import THREADS, Store
 from .settings import Settings, SettingsError
 from .telemetry import log
@@ -42,7 +42,7 @@ def build(settings: Settings) -> Function:
 
     Raises SourceError and LoadError if the file can't be read, or there is no cluster to ask.
     """
-    source, facts = _source(settings)
+    source, registrations, facts = _source(settings)
     _log.info("starting", extra={"version": VERSION, **facts})
     store = Store(
         source,
@@ -54,6 +54,8 @@ def build(settings: Settings) -> Function:
     )
     if settings.provider == "file":  # a cluster is not asked before the host may have forked
         store.preload()
+    if registrations and settings.registration:
+        store.keep_registration(registrations, settings.registration)
     executor = BoundedExecutor("judging", _MOST_JUDGED)
     admission = Admission(store, executor, bindings=settings.binding)
     if not settings.page:
@@ -63,12 +65,13 @@ def build(settings: Settings) -> Function:
     return Function(admission, store, settings.max_body, Page(store, executor))
 
 
-def _source(settings: Settings) -> tuple[Source, Mapping[str, str]]:
-    """What is read from, and what the log says of it."""
+def _source(settings: Settings) -> tuple[Source, Registrations | None, Mapping[str, str]]:
+    """What is read from, what has registrations, and what the log says of it."""
     if settings.provider == "file":
         source = FileSource(settings.file)
-        return source, {"file": settings.file, "namespaces": log.listed(source.namespaces())}
+        return source, None, {"file": settings.file, "namespaces": log.listed(source.namespaces())}
     # Imported here: it takes longer than all the rest, and the other provider does without.
     from .cluster.apiserver import ClusterSource
 
-    return ClusterSource(THREADS), {"provider": settings.provider}
+    cluster = ClusterSource(THREADS)
+    return cluster, cluster, {"provider": settings.provider}

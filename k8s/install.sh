@@ -72,19 +72,30 @@ settings() {
   ! renamed ||
     echo "ECI_PROFILE_NAMESPACE=$PROFILE_NAMESPACE ECI_PROFILE_NAME=$PROFILE_NAME"
   ! chosen effects-at-binding || echo "ECI_PROFILE_BINDING=1"
+  ! chosen narrow-registration || echo "ECI_PROFILE_REGISTRATION=eci-profile"
 }
 
 # A component that puts another name and namespace of the profile wherever they are written.
 name_profile() {
   mkdir "$work/profile"
+  # Another ConfigMap, not a renamed one: kustomize would also rename what the rights of
+  # narrow-registration name, which is called the same.
+  sed -e "s|^  name: eci-profile\$|  name: \"$PROFILE_NAME\"|" \
+    -e "s|^  namespace: kube-system\$|  namespace: \"$PROFILE_NAMESPACE\"|" \
+    "$here/base/config-map.yaml" >"$work/profile/config-map.yaml"
   cat >"$work/profile/kustomization.yaml" <<END
 apiVersion: kustomize.config.k8s.io/v1alpha1
 kind: Component
+resources: [config-map.yaml]
+labels:
+- pairs: {app.kubernetes.io/part-of: eci-profile} # as all else has it
 patches:
-- target: {kind: ConfigMap, name: eci-profile, namespace: kube-system}
+- target: {kind: ConfigMap, name: ^eci-profile$, namespace: ^kube-system$}
   patch: |
-    - {op: replace, path: /metadata/name, value: "$PROFILE_NAME"}
-    - {op: replace, path: /metadata/namespace, value: "$PROFILE_NAMESPACE"}
+    \$patch: delete
+    apiVersion: v1
+    kind: ConfigMap
+    metadata: {name: eci-profile, namespace: kube-system}
 - target: {kind: Role|RoleBinding, name: eci-profile}
   patch: |
     - {op: replace, path: /metadata/namespace, value: "$PROFILE_NAMESPACE"}
@@ -205,7 +216,21 @@ install() {
   # Last, so that no pod waits for a function that isn't there yet.
   say "registering it with kube-apiserver"
   kubectl apply -l "$registration" -f "$work/manifests.yaml"
+  chosen narrow-registration || remove_narrow_webhooks
   say "done; edit the profile with: kubectl -n $PROFILE_NAMESPACE edit configmap $PROFILE_NAME"
+}
+
+# The wide webhook is open again; those that the function added would now call it once more.
+remove_narrow_webhooks() {
+  patch=
+  for webhook in $(kubectl get mutatingwebhookconfiguration eci-profile \
+    -o 'jsonpath={range .webhooks[*]}{.name}{" "}{end}'); do
+    case $webhook in
+    *.mutate.eci-profile.svc) patch="$patch,{\"\$patch\":\"delete\",\"name\":\"$webhook\"}" ;;
+    esac
+  done
+  [ -z "$patch" ] ||
+    kubectl patch mutatingwebhookconfiguration eci-profile -p "{\"webhooks\":[${patch#,}]}"
 }
 
 uninstall() {

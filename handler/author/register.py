@@ -21,7 +21,10 @@ __all__ = ["add_to"]
 
 _DESCRIPTION = """
 Write a MutatingWebhookConfiguration by which kube-apiserver calls the function only for pods that
-one of the profile's selectors matches.
+one of the profile's selectors matches: one webhook for each distinct pair of namespaceSelector and
+objectSelector. The webhook that they are made from stays, but selects no pod. It is the only one,
+and selects as before, if a selector matches everything or has neither side, and beyond 64 pairs or
+512 KiB.
 
 A webhook that did not match a pod at first is not called again (reinvocationPolicy: IfNeeded), so
 labels that later webhooks add to a pod can't make a selector match, unless another one did. Stay

@@ -1,7 +1,7 @@
 """The ``cm`` provider: the API server of the cluster, through the kubernetes client.
 
-The function gets one ConfigMap and single objects, and creates Events. It never lists or
-watches; only the command line lists.
+The function gets single objects, creates Events, and patches its registration if configured. It
+never lists or watches; only the command line lists.
 """
 
 from __future__ import annotations
@@ -27,7 +27,14 @@ from pydantic.dataclasses import dataclass as validated
 from urllib3.exceptions import HTTPError
 
 from ..shorten import shorten
-from .source import ConfigMap, ForbiddenError, NotFoundError, PodObject, SourceError
+from .source import (
+    ConfigMap,
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    PodObject,
+    SourceError,
+)
 
 __all__ = ["ClusterSource"]
 
@@ -37,6 +44,8 @@ _MOST_BYTES = 8 * 2**20  # etcd stores objects of up to about 1.5 MiB
 _PAGE_SECONDS = 60.0  # a page of a list, which only the command line reads
 _MOST_PAGE_BYTES = 64 * 2**20
 _LONGEST_MESSAGE = 1024  # the API server's limit for an Event's message
+_REGISTRATION_VERSIONS = ("v1", "v1beta1")  # Kubernetes 1.15 has the second only
+_PATCH = "application/merge-patch+json"
 
 _Limits = tuple[float, int]
 _OBJECT: _Limits = (_READ_SECONDS, _MOST_BYTES)
@@ -96,6 +105,25 @@ class _PodForm:
 
 
 @validated(frozen=True, slots=True)
+class _WebhookForm:
+    name: StrictStr
+    rules: list[dict[str, Any]] | None = None
+
+
+@validated(frozen=True, slots=True, config=_FORM)
+class _PatchedMetadata:
+    resource_version: Annotated[StrictStr, Field(min_length=1)]  # without, a patch is unconditional
+
+
+@validated(frozen=True, slots=True, config=_FORM)
+class _RegistrationForm:
+    api_version: Annotated[str, Field(pattern=r"^admissionregistration\.k8s\.io/v1(beta1)?$")]
+    kind: Literal["MutatingWebhookConfiguration"]
+    metadata: _PatchedMetadata
+    webhooks: list[_WebhookForm] | None = None
+
+
+@validated(frozen=True, slots=True)
 class _VersionForm:
     major: int
     minor: Annotated[str, Field(pattern=r"^[0-9]+\+?$")]  # managed clusters append a plus
@@ -124,13 +152,10 @@ _CONFIG_MAP = TypeAdapter(_ConfigMapForm)
 _NAMESPACE = TypeAdapter(_NamespaceForm)
 _NODE = TypeAdapter(_NodeForm)
 _POD = TypeAdapter(_PodForm)
+_REGISTRATION = TypeAdapter(_RegistrationForm)
 _VERSION = TypeAdapter(_VersionForm)
 _LIST = TypeAdapter(_ListForm)
 _PAGE = TypeAdapter(_PageForm)
-
-
-class _ConflictError(SourceError):
-    """An object with this name already exists."""
 
 
 class _Bounded:
@@ -202,6 +227,29 @@ class ClusterSource:
             any(owner.controller and owner.kind == "DaemonSet" for owner in owners),
         )
 
+    def registration(self, name: str) -> dict[str, Any]:
+        """Get a MutatingWebhookConfiguration."""
+        newest, oldest = (_registration_path(each, name) for each in _REGISTRATION_VERSIONS)
+        try:
+            content = self._call("GET", newest)
+        except NotFoundError:
+            content = self._call("GET", oldest)
+        try:
+            _REGISTRATION.validate_json(content)
+        except ValidationError:
+            raise SourceError("the API server's answer is not the object asked for") from None
+        found: dict[str, Any] = json.loads(content)
+        return found
+
+    def write_registration(self, name: str, registration: Mapping[str, Any]) -> None:
+        """Patch the webhooks of a MutatingWebhookConfiguration that was read."""
+        version = registration["apiVersion"].rpartition("/")[2]
+        patch = {
+            "metadata": {"resourceVersion": registration["metadata"]["resourceVersion"]},
+            "webhooks": registration["webhooks"],
+        }
+        self._call("PATCH", _registration_path(version, name), patch)
+
     def version(self) -> tuple[int, int]:
         """Get the version of the cluster, such as (1, 30). Raises SourceError."""
         found = self._read(_VERSION, "/version")
@@ -265,7 +313,7 @@ class ClusterSource:
             "lastTimestamp": now,
             "count": 1,
         }
-        with contextlib.suppress(_ConflictError):  # another replica has created it
+        with contextlib.suppress(ConflictError):  # another replica has created it
             self._call("POST", f"/api/v1/namespaces/{_segment(namespace)}/events", event)
 
     def _connect(self) -> client.ApiClient:
@@ -339,7 +387,8 @@ def _answer(
     Does not use CoreV1Api: its import builds a model of every object of the API, which takes
     longer than the rest of the start, and 30 MB.
     """
-    headers = {"Accept": "application/json", "Content-Type": "application/json"}
+    content_type = _PATCH if method == "PATCH" else "application/json"
+    headers = {"Accept": "application/json", "Content-Type": content_type}
     request = api.param_serialize(
         method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
     )
@@ -384,7 +433,7 @@ def _source_error(error: client.ApiException) -> SourceError:
         message = json.loads(error.body or "")["message"]
     except (ValueError, LookupError, TypeError):
         message = error.reason or ""
-    kind = {403: ForbiddenError, 404: NotFoundError, 409: _ConflictError}.get(
+    kind = {403: ForbiddenError, 404: NotFoundError, 409: ConflictError}.get(
         error.status, SourceError
     )
     remedy = {
@@ -401,3 +450,8 @@ def _source_error(error: client.ApiException) -> SourceError:
 
 def _segment(name: str) -> str:
     return quote(name, safe="")
+
+
+def _registration_path(version: str, name: str) -> str:
+    group = f"/apis/admissionregistration.k8s.io/{version}"
+    return f"{group}/mutatingwebhookconfigurations/{_segment(name)}"

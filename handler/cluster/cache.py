@@ -160,6 +160,12 @@ class Cache(Generic[T]):
         failure = self._failures.get(key)
         return str(failure.error) if failure else None
 
+    async def reload(self, key: str) -> T:
+        """Load the value, by a load that begins after this call. Raises LoadError."""
+        if running := self._loads.get(key):
+            await asyncio.wait([running])
+        return await asyncio.shield(self._start(key))
+
     def _start(self, key: str) -> asyncio.Task[T]:
         task = self._loads.get(key)
         if task is None:

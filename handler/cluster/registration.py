@@ -1,62 +1,125 @@
-"""The registration, narrowed to a profile: for pods, a webhook for each selector."""
+"""The registration, narrowed to a profile: for pods, a webhook for each pair of selectors."""
 
 from __future__ import annotations
 
 import copy
+import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..profiles.model import Profile, Requirement, Selector
 
-__all__ = ["narrowed"]
+__all__ = ["MOST_WEBHOOKS", "narrowed", "widened"]
 
+MOST_WEBHOOKS = 64
+"""How many webhooks for pods a narrowed registration has at most, without the closed one."""
+_MOST_BYTES = 512 * 1024  # of their JSON: etcd takes objects of about 1.5 MiB
 _LONGEST_LABEL = 63  # of a DNS name, which a webhook's name has to be
+# No labels meet both, whatever they are.
+_CLOSED = [{"key": "eci-profile/narrowed", "operator": each} for each in ("Exists", "DoesNotExist")]
+
+Webhook = dict[str, Any]
 
 
-def narrowed(wide: dict[str, Any], profile: Profile, ca_bundle: str = "") -> dict[str, Any]:
-    """The registration with one webhook for each selector, in place of the only one for pods.
+def narrowed(
+    registration: Mapping[str, Any], profile: Profile, ca_bundle: str = ""
+) -> dict[str, Any]:
+    """The registration, wide or narrow, with a webhook for each distinct pair of selectors.
 
-    The others, such as that for bindings, stay: of a binding kube-apiserver knows no pod's labels.
-    Raises ValueError if it has several for pods, since then it has been narrowed before.
+    The wide webhook for pods stays, closed: its objectSelector selects no pod. All other webhooks
+    for pods are copies of it, with the requirements of a pair added, so what an administrator
+    changes in it holds for them as well. It is open, and the only one, if a selector matches
+    everything or is for pods that labels do not tell (one with an effect only), and beyond
+    `MOST_WEBHOOKS` pairs or 512 KiB. Webhooks for other objects stay: of a binding kube-apiserver
+    knows no pod's labels.
+
+    Raises ValueError if there is no wide webhook for pods to begin with, or more than one.
     """
-    for_pods = [webhook for webhook in wide["webhooks"] if _is_for_pods(webhook)]
-    if len(for_pods) != 1:
+    wide, others = _parts(registration)
+    narrow = _narrow(wide, profile)
+    for_pods = [wide] if narrow is None else [_closed(wide), *narrow]
+    webhooks = [copy.deepcopy(each) for each in (*for_pods, *others)]
+    for webhook in webhooks if ca_bundle else ():
+        webhook["clientConfig"]["caBundle"] = ca_bundle
+    return {**registration, "webhooks": webhooks}
+
+
+def widened(registration: Mapping[str, Any]) -> dict[str, Any]:
+    """The registration with its wide webhook for pods only, open. Raises ValueError as above."""
+    wide, others = _parts(registration)
+    return {**registration, "webhooks": [wide, *others]}
+
+
+def _parts(registration: Mapping[str, Any]) -> tuple[Webhook, list[Webhook]]:
+    """The wide webhook for pods, open, and those for other objects."""
+    webhooks: list[Webhook] = registration.get("webhooks") or []
+    for_pods = [each for each in webhooks if _is_for_pods(each)]
+    suffixes = tuple(f".{each['name']}" for each in for_pods)
+    wide = [each for each in for_pods if not each["name"].endswith(suffixes)]
+    if len(wide) != 1:
         raise ValueError(
             "the registration must have one webhook for pods, as `make install` makes it,"
-            f" not {len(for_pods)}"
+            f" not {len(wide)}"
         )
-    # One with an effect only is for pods that labels do not tell, so its webhook is wide.
-    asking = [selector for selector in profile.selectors if selector.mode != "off"]
-    narrow = [_webhook(for_pods[0], index, selector) for index, selector in enumerate(asking)]
-    others = [copy.deepcopy(webhook) for webhook in wide["webhooks"] if not _is_for_pods(webhook)]
-    for webhook in (*narrow, *others):
-        if ca_bundle:
-            webhook["clientConfig"]["caBundle"] = ca_bundle
-    return {**wide, "webhooks": narrow + others}
+    selector = dict(wide[0].get("objectSelector") or {})
+    before = selector.pop("matchExpressions", None) or ()
+    expressions = [each for each in before if each not in _CLOSED]
+    others = [each for each in webhooks if not _is_for_pods(each)]
+    return _with(wide[0], "objectSelector", expressions, selector), others
 
 
-def _is_for_pods(webhook: dict[str, Any]) -> bool:
-    return any("pods" in rule["resources"] for rule in webhook["rules"])
+def _is_for_pods(webhook: Webhook) -> bool:
+    return any("pods" in (rule.get("resources") or ()) for rule in webhook.get("rules") or ())
 
 
-def _webhook(wide: dict[str, Any], index: int, selector: Selector) -> dict[str, Any]:
-    webhook = copy.deepcopy(wide)
-    webhook["name"] = f"{_dns_label(f'{index}-{selector.name}')}.{wide['name']}"
-    for field, requirements in (
-        ("namespaceSelector", selector.namespace),
-        ("objectSelector", selector.object),
-    ):
-        webhook[field]["matchExpressions"] += _match_expressions(requirements or ())
-    return webhook
+def _narrow(wide: Webhook, profile: Profile) -> list[Webhook] | None:
+    """A webhook for each pair; None if it has to be the wide one. Linear up to what it may have."""
+    pairs: dict[tuple[frozenset[Requirement], frozenset[Requirement]], Selector] = {}
+    for selector in profile.selectors:
+        if selector.mode == "off":
+            continue
+        pair = frozenset(selector.namespace or ()), frozenset(selector.object or ())
+        pairs.setdefault(pair, selector)
+        if not any(pair) or len(pairs) > MOST_WEBHOOKS:
+            return None
+    webhooks, size = [], 0
+    for index, ((namespace, pod), selector) in enumerate(pairs.items()):
+        webhook = _added(_added(wide, "namespaceSelector", namespace), "objectSelector", pod)
+        webhook["name"] = f"{_dns_label(f'{index}-{selector.name}')}.{wide['name']}"
+        webhooks.append(webhook)
+        size += len(json.dumps(webhook))
+        if size > _MOST_BYTES:
+            return None
+    return webhooks
 
 
-def _match_expressions(requirements: Iterable[Requirement]) -> Iterator[dict[str, Any]]:
-    for requirement in requirements:
+def _closed(wide: Webhook) -> Webhook:
+    return _with(wide, "objectSelector", _CLOSED)
+
+
+def _added(webhook: Webhook, field: str, requirements: Iterable[Requirement]) -> Webhook:
+    # In one order, so that replicas write the same.
+    ordered = sorted(requirements, key=lambda each: (each.key, each.operator, sorted(each.values)))
+    expressions: list[dict[str, Any]] = []
+    for requirement in ordered:
         expression: dict[str, Any] = {"key": requirement.key, "operator": requirement.operator}
         if requirement.values:
             expression["values"] = sorted(requirement.values)
-        yield expression
+        expressions.append(expression)
+    return _with(webhook, field, expressions)
+
+
+def _with(
+    webhook: Webhook,
+    field: str,
+    expressions: Iterable[Mapping[str, Any]],
+    selector: Mapping[str, Any] | None = None,
+) -> Webhook:
+    """The webhook with expressions added to a selector; no empty list, which would not be kept."""
+    before = dict((webhook.get(field) or {}) if selector is None else selector)
+    all_of_them = [*(before.pop("matchExpressions", None) or ()), *expressions]
+    return {**webhook, field: before | ({"matchExpressions": all_of_them} if all_of_them else {})}
 
 
 def _dns_label(text: str) -> str:

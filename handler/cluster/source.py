@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
-__all__ = ["ConfigMap", "ForbiddenError", "NotFoundError", "PodObject", "Source", "SourceError"]
+__all__ = [
+    "ConfigMap",
+    "ConflictError",
+    "ForbiddenError",
+    "NotFoundError",
+    "PodObject",
+    "Registrations",
+    "Source",
+    "SourceError",
+]
 
 
 class SourceError(Exception):
@@ -23,6 +32,10 @@ class ForbiddenError(SourceError):
 
 class NotFoundError(SourceError):
     """The object does not exist."""
+
+
+class ConflictError(SourceError):
+    """The object already exists, or has changed since it was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,5 +80,20 @@ class Source(Protocol):
         """Report on the ConfigMap that it is invalid, once for each version of it.
 
         Raises SourceError.
+        """
+        ...
+
+
+class Registrations(Protocol):
+    """Reads and writes a MutatingWebhookConfiguration; blocks, so it is called in a thread."""
+
+    def registration(self, name: str) -> dict[str, Any]:
+        """Read it: its JSON. Raises NotFoundError, SourceError."""
+        ...
+
+    def write_registration(self, name: str, registration: Mapping[str, Any]) -> None:
+        """Write its webhooks, if it still has the resourceVersion that it was read with.
+
+        Raises ConflictError if not, NotFoundError, SourceError.
         """
         ...

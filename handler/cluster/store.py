@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,8 @@ from typing import TypeVar
 from ..decision.pod import Metadata, OwnerReference, Pod
 from .cache import LOAD_SECONDS, Cache, Health, LoadError
 from .current import ProfileLoader, State
-from .source import NotFoundError, PodObject, Source, SourceError
+from .follower import Follower
+from .source import NotFoundError, PodObject, Registrations, Source, SourceError
 
 __all__ = ["THREADS", "Store"]
 
@@ -25,8 +27,8 @@ _NAMESPACE_KEPT = 600.0  # seconds
 NODE_THREADS = 4
 POD_THREADS = 16
 """How many nodes, and how many pods, are read at once."""
-THREADS = 1 + NAMESPACE_THREADS + NODE_THREADS + POD_THREADS
-"""How many reads there may be at once, with that of the profile."""
+THREADS = 2 + NAMESPACE_THREADS + NODE_THREADS + POD_THREADS
+"""How many calls there may be at once, with those for the profile and the registration."""
 _NODES = 10_000
 _NODE_KEPT = 600.0  # seconds
 
@@ -75,11 +77,27 @@ class Store:
         )
         self._read_pod = _in_threads("pod", POD_THREADS, partial(_read, self._pod_of))
         self._key = f"{namespace}/{name}"
-        self._reports: set[asyncio.Future[None]] = set()
+        self._background: set[asyncio.Future[None]] = set()
+        self._follower: Follower | None = None
 
     def preload(self) -> None:
         """Read the profile ahead of the first review. Raises LoadError."""
         self._loader.load()
+
+    def keep_registration(self, registrations: Registrations, name: str) -> None:
+        """Have this registration follow the profile from now on."""
+        newest = partial(self._profile.reload, self._key)
+        self._follower = Follower(registrations, name, newest)
+
+    def look_after_registration(self) -> None:
+        """See to a registration that follows the profile, if there is one. Waits for nothing."""
+        if self._follower:
+            self._in_background(asyncio.ensure_future(self._follow()))
+
+    def stop(self) -> None:
+        """Leave the registration alone, since the process is about to end."""
+        if self._follower:
+            self._follower.stop()
 
     async def profile(self, *, report: bool = True) -> State:
         """The state of the profile. An invalid one is reported once, if it is to be.
@@ -90,9 +108,9 @@ class Store:
         if report and state.errors and not state.reported:
             state.reported = True
             loop = asyncio.get_running_loop()
-            future = loop.run_in_executor(None, self._loader.report, state)
-            self._reports.add(future)
-            future.add_done_callback(self._reports.discard)
+            self._in_background(loop.run_in_executor(None, self._loader.report, state))
+        if self._follower:
+            self._follower.follow(state)
         return state
 
     def outdated(self, state: State) -> str | None:
@@ -126,6 +144,14 @@ class Store:
             owner_references=owners,
         )
         return found.uid, Pod(metadata=metadata)
+
+    async def _follow(self) -> None:
+        with contextlib.suppress(LoadError):  # which the cache logs
+            await self.profile(report=False)
+
+    def _in_background(self, future: asyncio.Future[None]) -> None:
+        self._background.add(future)
+        future.add_done_callback(self._background.discard)
 
     def _pod_of(self, key: str) -> PodObject:
         namespace, _, name = key.partition("/")

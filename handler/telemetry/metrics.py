@@ -28,6 +28,7 @@ __all__ = [
     "PROFILE_SELECTORS",
     "PROFILE_VALID",
     "PROFILE_VERSION",
+    "REGISTRATION_CHECKS",
     "REVIEWS",
     "SECONDS",
     "USES",
@@ -115,6 +116,13 @@ PROFILE_CHANGED = Gauge(
 PROFILE_VERSION = Gauge(
     "eci_profile_profile_resource_version",
     "The resourceVersion of the ConfigMap as it was last read, 0 where there is none.",
+    registry=_REGISTRY,
+)
+REGISTRATION_CHECKS = Counter(
+    "eci_profile_registration_checks",
+    "Looks at the registration that follows the profile, by result: unchanged, written, conflict "
+    "(another was faster; looked at again) or failed (it stays as it is).",
+    ["result"],
     registry=_REGISTRY,
 )
 

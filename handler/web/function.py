@@ -52,9 +52,9 @@ class Function:
         self._page = page
         self._records = Records()
         self._get: Mapping[str, Callable[[], Awaitable[Answer]]] = {
-            "/healthz": _alive,
-            "/health/liveness": _alive,
-            "/_/health": _alive,
+            "/healthz": self._alive,
+            "/health/liveness": self._alive,
+            "/_/health": self._alive,
             "/readyz": self._ready,
             "/health/readiness": self._ready,
             "/_/ready": self._ready,
@@ -90,6 +90,7 @@ class Function:
     def stop(self) -> None:
         """Be ready no longer, so that requests go elsewhere; those that come are answered."""
         self.stopping = True
+        self._store.stop()
 
     async def _review(self, body: bytes) -> Answer:
         began = time.perf_counter()
@@ -120,6 +121,11 @@ class Function:
         except Exception as error:
             return _unexpected(error)
 
+    async def _alive(self) -> Answer:
+        # Not every host asks whether it is ready.
+        self._store.look_after_registration()
+        return _json(200, {"status": "alive"})
+
     async def _ready(self) -> Answer:
         if self.stopping:
             return failure(503, "ServiceUnavailable", "the process is about to end")
@@ -141,10 +147,6 @@ class Function:
 
 async def _given(answer: Answer) -> Answer:
     return answer
-
-
-async def _alive() -> Answer:
-    return _json(200, {"status": "alive"})
 
 
 def _undecided(error: Exception) -> tuple[Outcome, Answer, Mapping[str, Any]]:

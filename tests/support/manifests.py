@@ -49,10 +49,12 @@ class Choice:
         return {
             **(names if self.profile != Choice.profile else {}),
             **({"ECI_PROFILE_BINDING": "1"} if BINDING in self.components else {}),
+            **({"ECI_PROFILE_REGISTRATION": "eci-profile"} if NARROW in self.components else {}),
         }
 
 
 BINDING = "effects-at-binding"
+NARROW = "narrow-registration"
 HOSTS = ("deployment", "knative", "openfaas")
 CERTS = ("self-signed", "cert-manager")
 CHOICES = (
@@ -73,6 +75,10 @@ CHOICES = (
         for components in ((BINDING, "before-1.27"), ("before-1.21", BINDING, "on-virtual-node"))
     ),
     Choice("external", url=URL, components=(BINDING, "before-1.16"), profile="kube-system/acs"),
+    *(Choice(host, components=(NARROW,)) for host in HOSTS),
+    *(Choice(host, url=URL, components=(BINDING, NARROW)) for host in (*HOSTS[1:], "external")),
+    *(Choice("deployment", certs, components=(NARROW, BINDING, "before-1.16")) for certs in CERTS),
+    Choice("openfaas", components=("before-1.27", NARROW), profile="team-a/123"),
     Choice("knative", url=URL, profile="team-a/acs-profile.v2"),
 )
 

@@ -14,8 +14,8 @@ import pytest
 from apiserver import APIServer
 from cryptography import x509
 from front import front, make, needs_nginx
-from manifests import BINDING, HOSTS, IMAGE, K8S, Choice, needs_kubectl, rendered
-from server import ROOT, clean_environment, serving
+from manifests import BINDING, HOSTS, IMAGE, K8S, NARROW, Choice, needs_kubectl, only, rendered
+from server import ROOT, clean_environment, serving, wait_until
 
 pytestmark = [
     needs_kubectl,
@@ -133,6 +133,45 @@ def test_every_webhook_of_the_bindings_component_gets_the_ca(
     assert webhook["name"] == "mutate.eci-profile.svc"
 
 
+def test_switching_the_narrow_registration_off_brings_the_wide_one_back(
+    cluster: APIServer, tmp_path: Path
+) -> None:
+    """A function that still has the setting, but no right any more, does not narrow it again."""
+    installed = {"IMAGE": IMAGE, "CERTS": "cert-manager"}
+
+    narrow = [
+        *("mutate.eci-profile.svc", "0-default-pod-selector.mutate.eci-profile.svc"),
+        *("1-default-namespace-selector.mutate.eci-profile.svc", "bind.eci-profile.svc"),
+    ]
+    done(run(tmp_path, cluster, "install", **installed, COMPONENTS=f"{NARROW} {BINDING}"))
+    cluster.narrow_registration = True
+    settings = {
+        "KUBECONFIG": str(cluster.write_kubeconfig(tmp_path / "kubeconfig")),
+        "ECI_PROFILE_TTL": "0.2",
+        "ECI_PROFILE_REGISTRATION": "eci-profile",
+    }
+    with serving(settings, tmp_path / "server.log") as function:
+
+        def narrowed(wanted: Any) -> bool:
+            function.request("GET", "/readyz")
+            found = cluster.registration()["webhooks"]
+            return wanted in (found, [webhook["name"] for webhook in found])
+
+        wait_until(lambda: narrowed(narrow))
+        written = cluster.registration()["webhooks"]
+
+        done(run(tmp_path, cluster, "install", **installed, COMPONENTS=f"{NARROW} {BINDING}"))
+        wait_until(lambda: narrowed(written))
+
+        cluster.narrow_registration = False  # as the ClusterRole says, which is applied first
+        done(run(tmp_path, cluster, "install", **installed))
+        wide = only(rendered(Choice("deployment", "cert-manager")), "MutatingWebhookConfiguration")
+        failed = "eci_profile_registration_checks_total"
+        wait_until(
+            lambda: narrowed(wide["webhooks"]) and function.metric(failed, result="failed") > 0
+        )
+
+
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_profile_under_another_name(host: str, cluster: APIServer, tmp_path: Path) -> None:
     names = {"PROFILE_NAME": "acs-profile", "PROFILE_NAMESPACE": "team-a"}
@@ -163,9 +202,10 @@ def test_a_profile_under_another_name(host: str, cluster: APIServer, tmp_path: P
 
 
 def test_settings_are_told_where_they_cannot_be_made(cluster: APIServer, tmp_path: Path) -> None:
-    wanted = {"COMPONENTS": BINDING, "PROFILE_NAME": "acs-profile"}
+    wanted = {"COMPONENTS": f"{BINDING} {NARROW}", "PROFILE_NAME": "acs-profile"}
     out = done(run(tmp_path, cluster, "install", HOST="openfaas", IMAGE=IMAGE, **wanted))
-    settings = ("NAMESPACE=kube-system", "NAME=acs-profile", "BINDING=1")
+    names = ("NAMESPACE=kube-system", "NAME=acs-profile")
+    settings = (*names, "BINDING=1", "REGISTRATION=eci-profile")
     assert "stack.yaml" + "".join(f" --env ECI_PROFILE_{each}" for each in settings) in out
     url = "https://eci.example.com"
     out = done(run(tmp_path, cluster, "install", HOST="external", URL=url, **wanted))

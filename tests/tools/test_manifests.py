@@ -21,6 +21,7 @@ from manifests import (
     HOSTS,
     IMAGE,
     K8S,
+    NARROW,
     URL,
     Choice,
     Document,
@@ -33,7 +34,17 @@ from manifests import (
     rendered,
 )
 from registration import concerned, selects
-from server import DATA, clean_environment, review_of, serving
+from server import (
+    DATA,
+    binding_of,
+    checked,
+    clean_environment,
+    patch_of,
+    patched,
+    review_of,
+    serving,
+    wait_until,
+)
 
 from handler.profiles.parse import parse
 
@@ -501,8 +512,12 @@ def test_nothing_secret_is_in_the_manifests() -> None:
         assert not of_kind(rendered(choice), "Secret")
 
 
-def test_rbac_grants_what_the_function_asks_for_and_no_more(api: APIServer, tmp_path: Path) -> None:
-    assert _requests_of_the_function(api, tmp_path) == _grants(built(K8S / "base"))
+@pytest.mark.parametrize("components", [(), (BINDING,), (NARROW,), (BINDING, NARROW)], ids=str)
+def test_rbac_grants_what_the_function_asks_for_and_no_more(
+    components: tuple[str, ...], api: APIServer, tmp_path: Path
+) -> None:
+    choice = Choice("deployment", components=components)
+    assert _requests_of_the_function(api, tmp_path, choice) == _grants(rendered(choice))
 
 
 @each_choice
@@ -510,11 +525,13 @@ def test_rights_settings_and_profile_agree(choice: Choice) -> None:
     documents = rendered(choice)
     namespace, name = choice.profile.split("/")
     added = _grants(documents) - _grants(built(K8S / "base"))
-    paths = ("/api/v1/nodes/virtual-kubelet-1", "/api/v1/namespaces/team-a/pods/web")
-    expected = {_grant(Request("GET", path, True, 0, status=200)) for path in paths}
-    assert {grant for grant in added if grant[0] is None} == (
-        expected if BINDING in choice.components else set()
-    )
+    expected: set[Grant] = set()
+    if BINDING in choice.components:
+        expected |= {(None, "get", "nodes", None), (None, "get", "pods", None)}
+    if NARROW in choice.components:
+        registration = only(documents, "MutatingWebhookConfiguration")["metadata"]["name"]
+        expected |= {(None, verb, _REGISTRATIONS, registration) for verb in ("get", "patch")}
+    assert {grant for grant in added if grant[0] is None} == expected
     assert {grant for grant in _grants(documents) if grant[0] is not None} == {
         (namespace, "get", "configmaps", name),
         (namespace, "create", "events", None),
@@ -545,11 +562,12 @@ def test_a_profile_may_have_any_name(profile: str) -> None:
 
 
 Grant = tuple[str | None, str, str, str | None]  # namespace, verb, resource, name; None is any
+_REGISTRATIONS = "admissionregistration.k8s.io/mutatingwebhookconfigurations"
 
 
 def _grants(documents: tuple[Document, ...]) -> set[Grant]:
     return {
-        (role["metadata"].get("namespace"), verb, f"{group}{resource}", name)
+        (role["metadata"].get("namespace"), verb, f"{group}/{resource}".lstrip("/"), name)
         for role in of_kind(documents, "Role", "ClusterRole")
         for rule in role["rules"]
         for group in rule["apiGroups"]
@@ -559,18 +577,34 @@ def _grants(documents: tuple[Document, ...]) -> set[Grant]:
     }
 
 
-def _requests_of_the_function(api: APIServer, directory: Path) -> set[Grant]:
+def _requests_of_the_function(api: APIServer, directory: Path, choice: Choice) -> set[Grant]:
     """What it asks the API server for in a life with a good profile and an invalid one."""
+    api.effects_at_binding = BINDING in choice.components
+    api.narrow_registration = NARROW in choice.components
+    api.put_registration(only(rendered(choice), "MutatingWebhookConfiguration"))
     api.put_namespace("team-a", {"eci": "true"})
-    good = [{"name": "x", "namespaceSelector": {"matchLabels": {"eci": "true"}}}]
+    api.put_node("vk", {"k8s.aliyun.com/vnode": "true"})
+    good = [
+        {
+            "name": "x",
+            "namespaceSelector": {"matchLabels": {"eci": "true"}},
+            "effect": {"at": "binding", "annotations": {"a": "b"}},
+        }
+    ]
     api.put_config_map("kube-system", "eci-profile", {"selectors": json.dumps(good)})
     environment = {
         "KUBECONFIG": str(api.write_kubeconfig(directory / "kubeconfig")),
         "ECI_PROFILE_TTL": "0.2",
+        **choice.settings,
     }
-    pod = {"metadata": {"name": "web", "namespace": "team-a"}, "spec": {"containers": []}}
+    pod: Document = {"metadata": {"name": "web", "namespace": "team-a"}, "spec": {"containers": []}}
     with serving(environment, directory / "server.log") as server:
-        assert "patch" in server.post(review_of(pod)).json["response"]
+        response = server.post(review_of(pod)).json["response"]
+        api.put_pod("team-a", patched(pod, response))
+        review = binding_of("team-a", "web", "vk")
+        bound = patch_of(checked(server.post(review), review))
+        assert bool(bound) == (BINDING in choice.components)
+        wait_until(lambda: api.count("PATCH") == (NARROW in choice.components))
         api.put_config_map("kube-system", "eci-profile", {"selectors": "[{"})
         end = time.monotonic() + 10
         while not api.events and time.monotonic() < end:
@@ -595,11 +629,13 @@ def _grant(request: Request) -> Grant:
             return namespace, _verb(request), resource, name
         case ["api", "v1", "namespaces", namespace, resource]:
             return namespace, _verb(request), resource, None
+        case ["apis", group, "v1", resource, name]:
+            return None, _verb(request), f"{group}/{resource}", name
     raise AssertionError(request.path)
 
 
 def _verb(request: Request) -> str:
-    return {"GET": "get", "POST": "create"}[request.method]
+    return {"GET": "get", "POST": "create", "PATCH": "patch"}[request.method]
 
 
 def test_install_refuses_what_it_does_not_know(tmp_path: Path) -> None:

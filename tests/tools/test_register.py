@@ -35,13 +35,15 @@ def test_it_writes_the_narrowed_registration() -> None:
     assert "without a caBundle" in register(str(SAMPLE)).stderr
     written = yaml.safe_load(result.stdout)
     kubernetes_validate.validate(written, "1.37", strict=True)
+    assert "&id" not in result.stdout  # what several have is written out in each
     assert [webhook["name"] for webhook in written["webhooks"]] == [
+        "mutate.eci-profile.svc",
         "0-default-pod-selector.mutate.eci-profile.svc",
         "1-default-namespace-selector.mutate.eci-profile.svc",
         "2-gpu.mutate.eci-profile.svc",
     ]
     assert {webhook["clientConfig"]["caBundle"] for webhook in written["webhooks"]} == {"QUJD"}
-    assert {"key": "gpu", "operator": "Exists"} in written["webhooks"][2]["objectSelector"][
+    assert {"key": "gpu", "operator": "Exists"} in written["webhooks"][3]["objectSelector"][
         "matchExpressions"
     ]
 
@@ -95,14 +97,14 @@ def test_it_narrows_what_was_rendered_for_an_old_cluster() -> None:
     written: dict[str, Any] = yaml.safe_load(result.stdout)
     assert written["apiVersion"] == "admissionregistration.k8s.io/v1beta1"
     assert written["metadata"] == only(documents, "MutatingWebhookConfiguration")["metadata"]
-    assert len(written["webhooks"]) == 3
+    assert len(written["webhooks"]) == 4
     for webhook in written["webhooks"]:
         assert webhook["clientConfig"] == {"url": f"{URL}/mutate"}
         assert "matchConditions" not in webhook
 
     again = register(str(SAMPLE), "--registration", "-", given=result.stdout)
-    assert again.returncode == 2
-    assert "must have one webhook for pods" in again.stderr
+    assert again.returncode == 0
+    assert again.stdout == result.stdout
 
 
 @needs_kubectl
@@ -114,7 +116,7 @@ def test_the_webhook_for_bindings_stays_as_it_is() -> None:
         result = register(str(SAMPLE), "--registration", "-", *arguments, given=given)
         assert result.returncode == 0, result.stderr
         webhooks = yaml.safe_load(result.stdout)["webhooks"]
-        assert len(webhooks) == 4
+        assert len(webhooks) == 5
         assert [each["name"] for each in webhooks[:-1] if "bind" in each["name"]] == []
         assert webhooks[-1] == {**bind, "clientConfig": {**bind["clientConfig"], **trusted}}
         assert ("without a caBundle" in result.stderr) == (not trusted)

@@ -21,13 +21,14 @@ import trustme
 from .admission import admit
 from .discovery import RESOURCES, discovery, resource_list
 from .events import read_event, validate_event
-from .objects import Key, Objects, merged
-from .status import Object, StatusError, already_exists, forbidden
+from .objects import Key, Objects, merge_patched, merged, without_empty_selectors
+from .status import Object, StatusError, already_exists, conflict, forbidden
 from .wire import Fault, FaultKind, Listener, Request
 
 _VERSION = {"major": "1", "minor": "36", "gitVersion": "v1.36.0", "gitCommit": "0" * 40}
 _VERSION |= {"gitTreeState": "clean", "buildDate": "2026-04-22T00:00:00Z", "compiler": "gc"}
 _VERSION |= {"goVersion": "go1.26.0", "platform": "linux/amd64"}
+_REGISTRATIONS = "mutatingwebhookconfigurations"
 _BODIES = {
     "garbage": b"<html>not json</html>",
     "wrong_kind": b'{"kind":"PodList","apiVersion":"v1","metadata":{},"items":[]}',
@@ -45,12 +46,15 @@ class APIServer(Objects):
     """The server; it listens from `start` to `stop`, or for the length of a `with` block.
 
     ``webhook_ca``: whom it trusts as webhooks; without, the system's CAs. ``effects_at_binding``:
-    whether the service account has the rights of that component.
+    whether the service account has the rights of that component, and ``narrow_registration`` of
+    that one. ``registration_versions``: those it serves.
     """
 
     def __init__(self, webhook_ca: Path | None = None) -> None:
         super().__init__()
         self.effects_at_binding = False
+        self.narrow_registration = False
+        self.registration_versions = ["v1"]
         self._webhook_ca = webhook_ca
         self._directory = tempfile.TemporaryDirectory()
         self._ca = trustme.CA()
@@ -205,6 +209,14 @@ class APIServer(Objects):
         """Delete a pod."""
         self.delete("v1", "pods", namespace, name)
 
+    def put_registration(self, registration: Mapping[str, Any]) -> Object:
+        """Create a MutatingWebhookConfiguration or replace it."""
+        return self.put(registration["apiVersion"], _REGISTRATIONS, "", dict(registration))
+
+    def registration(self, name: str = "eci-profile", version: str = "v1") -> Object:
+        """The MutatingWebhookConfiguration as it is."""
+        return self.get(f"admissionregistration.k8s.io/{version}", _REGISTRATIONS, "", name)
+
     def write_kubeconfig(
         self,
         path: Path,
@@ -307,13 +319,44 @@ class APIServer(Objects):
                 return self.get("v1", "namespaces", "", name)
             case "GET", ["api", "v1", "namespaces", namespace, "configmaps", name]:
                 return self.get("v1", "configmaps", namespace, name)
+        return self._act_by_component(request, parts, body)
+
+    def _act_by_component(self, request: Request, parts: list[str], body: bytes) -> Object:
         if self.effects_at_binding:
             match request.method, parts:
                 case "GET", ["api", "v1", "nodes", name]:
                     return self.get("v1", "nodes", "", name)
                 case "GET", ["api", "v1", "namespaces", namespace, "pods", name]:
                     return self.get("v1", "pods", namespace, name)
+        if self.narrow_registration:
+            match request.method, parts:
+                case (
+                    "GET" | "PATCH",
+                    ["apis", "admissionregistration.k8s.io", version, resource, "eci-profile"],
+                ) if resource == _REGISTRATIONS:
+                    return self._act_on_registration(request, version, body)
         raise forbidden(request.method, request.path)
+
+    def _act_on_registration(self, request: Request, version: str, body: bytes) -> Object:
+        if version not in self.registration_versions:
+            raise StatusError(404, "NotFound", "the server could not find the requested resource")
+        key = (f"admissionregistration.k8s.io/{version}", _REGISTRATIONS, "", "eci-profile")
+        with self.lock:
+            before = self.get(*key)
+            if request.method == "GET":
+                return before
+            if request.content_type != "application/merge-patch+json":
+                raise StatusError(
+                    415, "UnsupportedMediaType", "the body of the request was in an unknown format"
+                )
+            found = merge_patched(before, json.loads(body))
+            wanted = found["metadata"].get("resourceVersion")
+            if wanted not in (None, "", before["metadata"]["resourceVersion"]):
+                raise conflict(key[0], key[1], key[3])
+            names = [webhook["name"] for webhook in found["webhooks"]]
+            if len(set(names)) < len(names):
+                raise StatusError(422, "Invalid", f"Duplicate value: {names}")
+            return self.put(*key[:3], without_empty_selectors(found))
 
     def _act_for_admin(self, request: Request, path: list[str], body: bytes) -> Object:
         if path[0] == "openapi" or path in (["api"], ["apis"]):

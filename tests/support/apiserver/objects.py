@@ -81,6 +81,33 @@ def _content(found: Object) -> Object:
     return {**found, "metadata": metadata}
 
 
+def merge_patched(before: Any, change: Any) -> Any:
+    """RFC 7386: lists are replaced."""
+    if not isinstance(change, dict):
+        return change
+    found = dict(before) if isinstance(before, dict) else {}
+    for key, value in change.items():
+        if value is None:
+            found.pop(key, None)
+        else:
+            found[key] = merge_patched(found.get(key), value)
+    return found
+
+
+def without_empty_selectors(registration: Object) -> Object:
+    """As the API server stores it: without the lists of a selector that are empty."""
+    webhooks = [
+        {
+            field: {key: entry for key, entry in value.items() if entry}
+            if field in ("namespaceSelector", "objectSelector")
+            else value
+            for field, value in webhook.items()
+        }
+        for webhook in registration["webhooks"]
+    ]
+    return {**registration, "webhooks": webhooks}
+
+
 def merged(before: Any, change: Any) -> Any:
     """A merge patch, which in lists of named objects is a strategic one."""
     if isinstance(before, dict) and isinstance(change, dict):

@@ -52,6 +52,14 @@ def not_found(resource: str, name: str) -> StatusError:
     return StatusError(404, "NotFound", f'{resource} "{name}" not found', details)
 
 
+def conflict(version: str, resource: str, name: str) -> StatusError:
+    group = version.partition("/")[0]
+    details = {"name": name, "group": group, "kind": resource}
+    message = f'Operation cannot be fulfilled on {resource}.{group} "{name}": the object has been'
+    message += " modified; please apply your changes to the latest version and try again"
+    return StatusError(409, "Conflict", message, details)
+
+
 def already_exists(resource: str, name: str) -> StatusError:
     details = {"name": name, "kind": resource}
     return StatusError(409, "AlreadyExists", f'{resource} "{name}" already exists', details)
