@@ -20,6 +20,7 @@ from handler.admission.warnings import warnings
 from handler.author.explanation import diff, document, explain
 from handler.author.profile_file import read_profile
 from handler.author.workloads import PodError, read_pods
+from handler.cluster.registration import narrowed
 from handler.decision.decide import decide_pod
 from handler.decision.matching import Matcher
 from handler.lint.diagnostics import examine
@@ -652,4 +653,52 @@ EDITS = [
     ),
 ]
 
-TABLE = [*EDITS, *TEXT, *PROFILES, *DIAGNOSTICS, *LABELS, *FILES, *REVIEWS]
+
+WIDE = {"webhooks": [{"name": "mutate.eci-profile.svc", "rules": [{"resources": ["pods"]}]}]}
+
+
+def narrowing(text: str) -> None:
+    """What becomes of the registration by a profile."""
+    narrowed(WIDE, parse({"selectors": text}))
+
+
+REGISTRATIONS = [
+    Row(
+        "distinct pairs of selectors",
+        "64 pairs",
+        selectors('"objectSelector":{"matchLabels":{"a":"%d"}}'),
+        narrowing,
+        40,
+    ),
+    Row(
+        "selectors of one pair",
+        "a dict of pairs",
+        selectors('"objectSelector":{"matchLabels":{"a":"b"}}'),
+        narrowing,
+        40,
+    ),
+    Row(
+        "values of a pair",
+        "512 KiB",
+        entries(
+            '"objectSelector":{"matchExpressions":[{"key":"a","operator":"In","values":[',
+            '"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx%d",',
+            '"a"]}]}',
+        ),
+        narrowing,
+        80,
+    ),
+    Row(
+        "expressions of a pair",
+        "10 000 values of a selector",
+        entries(
+            '"namespaceSelector":{"matchExpressions":[',
+            '{"key":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa%d","operator":"Exists"},',
+            '{"key":"a","operator":"Exists"}]}',
+        ),
+        narrowing,
+        64,
+    ),
+]
+
+TABLE = [*EDITS, *REGISTRATIONS, *TEXT, *PROFILES, *DIAGNOSTICS, *LABELS, *FILES, *REVIEWS]

@@ -215,6 +215,15 @@ def ends(**settings: str) -> str:
         ({"ECI_PROFILE_MAX_BODY": "1"}, ["ECI_PROFILE_MAX_BODY", "'1'"]),
         ({"ECI_PROFILE_NAMESPACE": "Kube"}, ["ECI_PROFILE_NAMESPACE", "'Kube'"]),
         ({"ECI_PROFILE_NAME": "a/b"}, ["ECI_PROFILE_NAME", "'a/b'"]),
+        ({"ECI_PROFILE_REGISTRATION": "a/b"}, ["ECI_PROFILE_REGISTRATION", "'a/b'", "Mutating"]),
+        (
+            {
+                "ECI_PROFILE_PROVIDER": "file",
+                "ECI_PROFILE_FILE": "README.md",
+                "ECI_PROFILE_REGISTRATION": "eci-profile",
+            },
+            ["ECI_PROFILE_REGISTRATION must not be given", "PROVIDER is file", "'eci-profile'"],
+        ),
         ({"ECI_PROFILE_LOG_LEVEL": "loud"}, ["ECI_PROFILE_LOG_LEVEL", "'loud'", "DEBUG"]),
         ({"ECI_PROFILE_TLL": "5"}, ["ECI_PROFILE_TLL", "did you mean ECI_PROFILE_TTL?"]),
         ({"ECI_PROFILE_ttl": "5"}, ["did you mean ECI_PROFILE_TTL?"]),
