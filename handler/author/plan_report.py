@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 from ..profiles.model import RECORD_ANNOTATION
 from ..profiles.problems import show
+from ..shorten import shorten
 from .changes import Change, EffectChange, Outcome
 from .comparison import Comparison, Counted, WorkloadChanges
 from .explanation import PLACEMENTS
@@ -15,6 +17,7 @@ from .inventory import Key
 
 __all__ = ["report", "to_json"]
 
+_LONGEST_NAME = 253  # of most kinds
 _MOST_NAMES = 10  # of namespaces or selectors, in a line
 _DRAWN = (
     "A selector with a percentage draws for each pod anew when it is created. The plan draws by the"
@@ -113,8 +116,7 @@ def _workload(workload: WorkloadChanges) -> Iterator[str]:
     yield f"{_named(workload.key)}, {_pods(workload.pods)}"
     for change, counted in _in_order(workload):
         which = _pods(counted.count) if workload.pods else "new pods"
-        such = f", such as {', '.join(counted.examples)}" if counted.examples else ""
-        yield f"  {_result(change)}: {which}{such}"
+        yield f"  {_result(change)}: {which}{_such(counted)}"
         for effect in change.effects:
             if effect.key != RECORD_ANNOTATION or change.result == "recorded":
                 yield f"    {_effect(effect)}"
@@ -123,19 +125,30 @@ def _workload(workload: WorkloadChanges) -> Iterator[str]:
         if change.unsupported:
             yield f"    ECI does not support {', '.join(change.unsupported)}"
     for difference, counted in workload.differing.items():
-        own, template = _value(difference.pod), _value(difference.template)
+        key, own = _plain(difference.key), _value(difference.pod)
         yield (
-            f"  label {difference.key} is {own} in pods and {template} in the template, which"
-            f" counts: {_pods(counted.count)}, such as {', '.join(counted.examples)}"
+            f"  label {key} is {own} in pods and {_value(difference.template)} in the template,"
+            f" which counts: {_pods(counted.count)}{_such(counted)}"
         )
     if workload.undecided:
         yield f"  not decided, the namespace's labels are not known: {_pods(workload.undecided)}"
 
 
+def _such(counted: Counted) -> str:
+    names = ", ".join(map(_plain, counted.examples))
+    return f", such as {names}" if names else ""
+
+
 def _named(key: Key) -> str:
     if not key.kind:
-        return f"Pods without a workload in {key.namespace}"
-    return f"{key.kind} {key.namespace}/{key.name}"
+        return f"Pods without a workload in {_plain(key.namespace)}"
+    return f"{_plain(key.kind)} {_plain(key.namespace)}/{_plain(key.name)}"
+
+
+def _plain(name: str) -> str:
+    """A name as it is, if it can't be taken for something else: owners may have any."""
+    harmless = name.isprintable() and " " not in name
+    return shorten(name if harmless else json.dumps(name), _LONGEST_NAME)
 
 
 def _result(change: Change) -> str:

@@ -8,6 +8,8 @@ row says. To add to the table, append a `Row`: its name, what bounds it, how an 
 from __future__ import annotations
 
 import contextlib
+import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +19,11 @@ from handler.admission.review import BadReviewError, Response
 from handler.admission.review import read as read_review
 from handler.admission.review import write as write_review
 from handler.admission.warnings import warnings
+from handler.author.comparison import compare_on
 from handler.author.explanation import diff, document, explain
+from handler.author.inventory import Inventory, Relevant
+from handler.author.objects import objects_of_file
+from handler.author.plan_report import report, to_json
 from handler.author.profile_file import read_profile
 from handler.author.workloads import PodError, read_pods
 from handler.cluster.registration import narrowed
@@ -26,7 +32,7 @@ from handler.decision.matching import Matcher
 from handler.lint.diagnostics import examine
 from handler.lint.implication import Demands
 from handler.profiles.labels import check_label_key, check_label_value, parse_labels
-from handler.profiles.model import Requirement
+from handler.profiles.model import Profile, Requirement
 from handler.profiles.parse import ProfileError, parse
 from handler.profiles.text import TextError, locate, read, read_documents
 
@@ -701,4 +707,84 @@ REGISTRATIONS = [
     ),
 ]
 
-TABLE = [*EDITS, *REGISTRATIONS, *TEXT, *PROFILES, *DIAGNOSTICS, *LABELS, *FILES, *REVIEWS]
+
+EDITED = parse({"selectors": json.dumps([{"name": "b", "objectSelector": {}}])})
+OF_NAMESPACES = parse(
+    {
+        "selectors": json.dumps(
+            [
+                {
+                    "name": f"{number}",
+                    "namespaceSelector": {"matchLabels": {"a": "b"}},
+                    "objectSelector": {"matchLabels": {"c": f"{number}"}},
+                }
+                for number in range(1000)
+            ]
+        )
+    }
+)
+
+
+def planning(text: str, new: Profile = EDITED) -> None:
+    inventory = Inventory(Relevant(IN_FORCE, new))
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(text)
+        file.flush()
+        for value in objects_of_file(file.name):
+            inventory.add(value)
+    comparison = compare_on(inventory, IN_FORCE, new)
+    sum(map(len, report(comparison)))
+    to_json(comparison)
+
+
+def planning_by_namespaces(text: str) -> None:
+    planning(text, OF_NAMESPACES)
+
+
+OWNED = (
+    '{"kind":"Pod","metadata":{"ownerReferences":[{"kind":"A","name":"%d","controller":true}]}}\n'
+)
+
+PLANS = [
+    Row("pods of as many workloads", "a dict", numbered(OWNED), planning, 40),
+    Row(
+        "pods that are all alike",
+        "they are counted",
+        repeated('{"kind":"Pod","metadata":{}},', '{"items":[', "{}]}"),
+        planning,
+        40,
+    ),
+    Row(
+        "pods that are all different",
+        "a dict",
+        numbered('{"kind":"Pod","metadata":{"annotations":{"0":"%d"}}}\n'),
+        planning,
+        40,
+    ),
+    Row(
+        "pods in unknown namespaces",
+        "an index of selectors",
+        numbered('{"kind":"Pod","metadata":{"namespace":"%d","labels":{"c":"1"}}}\n'),
+        planning_by_namespaces,
+        80,
+    ),
+    Row(
+        "owners of a pod",
+        "the first that controls it",
+        repeated("{},", '{"kind":"Pod","metadata":{"ownerReferences":[', "{}]}}"),
+        planning,
+        80,
+    ),
+]
+
+TABLE = [
+    *EDITS,
+    *REGISTRATIONS,
+    *PLANS,
+    *TEXT,
+    *PROFILES,
+    *DIAGNOSTICS,
+    *LABELS,
+    *FILES,
+    *REVIEWS,
+]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ import pytest
 import yaml
 from cli import run
 from server import DATA
+
+from handler.author.progress import Progress
 
 FOLDER = DATA / "plan"
 CASES = sorted(path.name for path in FOLDER.iterdir())
@@ -88,6 +92,33 @@ def test_what_cannot_be_told_is_not_called_unchanged() -> None:
     assert result.stdout.endswith("Nothing else changes for 1 pod; not decided: 1\n")
 
 
+def test_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", 0) as terminal, os.fdopen(theirs, "w") as stream:
+        monkeypatch.setattr("sys.stderr", stream)
+        with Progress("reading pods", 0, "objects") as progress:
+            progress.add(250)
+            assert terminal.read(100) == b"\r\033[Kreading pods: 250 objects"
+            progress.add(0, 750)  # too soon
+            now += 1
+            progress.add(250, 500)
+            bar = b"#" * 15 + b"." * 15
+            assert terminal.read(100) == b"\r\033[Kreading pods: [%b] 500 of 1000 objects" % bar
+        assert terminal.read(100) == b"\r\033[K"
+
+
+def test_names_forge_nothing() -> None:
+    """Whoever may create pods may name any owner."""
+    owner = {"kind": "A\nNothing changes", "name": "\u001b[2J\u202e\ud800", "controller": True}
+    metadata = {"name": "a", "labels": {"tier": "web"}, "ownerReferences": [owner]}
+    text = json.dumps({"kind": "Pod", "metadata": metadata})
+    namespace = json.dumps({"kind": "Namespace", "metadata": {"name": "default"}})
+    result = plan("edit", "-f", "-", text=text.replace("\\ud800", "") + namespace)
+    assert result.stdout.startswith('"A\\nNothing changes" default/"\\u001b[2J\\u202e", 1 pod\n')
+
+
 def pods(count: int, **fields: Any) -> list[dict[str, Any]]:
     return [
         {"metadata": {"name": f"a-{n}", "namespace": "kube-public", "labels": {"tier": "web"}}}
@@ -125,7 +156,7 @@ def test_several_files(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ('{"kind": "List", "items": [{"kind": "Secret"}', "<stdin> is not JSON: "),
-        ("{kind: Pod}", "<stdin> is not JSON: "),
+        ("{kind: Pod}", "<stdin> is not JSON: lexical error: invalid char in json text."),
         (
             '{"kind": "List", "items": [{"kind": "Secret"}]}',
             "-: no pod, and no workload that makes",
