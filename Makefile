@@ -49,7 +49,7 @@ audit: .venv/bin/python ## look the pinned packages up among known weaknesses
 lint: .venv/test.done ## check style (ruff), types (mypy), shell scripts (shellcheck) and spelling (codespell)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy handler tests
+	$(BIN)/mypy handler tests .ci/release_notes.py
 	$(BIN)/lint-imports
 	$(BIN)/shellcheck .ci/run $(wildcard k8s/*.sh k8s/*/*.sh k8s/*/*/*.sh)
 	$(BIN)/codespell
@@ -85,6 +85,10 @@ register: .venv/run.done ## print a registration narrowed to the ConfigMap in PR
 
 test-cluster: ## install into the empty cluster of KUBECONFIG, try it with dry runs, remove it
 	@k8s/test-cluster.sh
+
+.PHONY: release-notes
+release-notes: ## print what the changelog says about the version of TAG=v1.2.3
+	@$(PYTHON) .ci/release_notes.py "$(TAG)"
 
 clean: ## remove what the other targets made
 	rm -rf .venv .venv-audit .venv-func build *.egg-info bench-results .coverage* .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from server import ROOT, Server, free_port, review_of, wait_until
 
+from handler.version import VERSION
+
 LINES = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text()).splitlines()
 STEPS = [
     (instruction, arguments)
@@ -34,15 +36,28 @@ def sources() -> list[str]:
 
 
 def test_the_base_is_pinned() -> None:
-    default, _ = (value for name, value in STEPS if name == "ARG")
-    assert re.fullmatch(r"PYTHON=3\.\d+\.\d+-slim-[a-z]+", default)
+    default = next(value for name, value in STEPS if name == "ARG")
+    assert re.fullmatch(r"BASE=docker\.io/library/python:3\.\d+\.\d+-slim-[a-z]+", default)
     bases = [value.split()[0] for name, value in STEPS if name == "FROM"]
-    assert bases == ["python:${PYTHON}"] * 2
+    assert bases == ["${BASE}"] * 2
 
 
-def test_the_version_is_a_label() -> None:
-    assert arguments("ARG") == ["VERSION"]
-    assert arguments("LABEL") == ['org.opencontainers.image.version="${VERSION}"']
+def test_labels_name_the_version_and_the_revision() -> None:
+    assert arguments("ARG") == [f"VERSION={VERSION}", "REVISION=unknown"]
+    labels = dict(each.split("=", 1) for each in shlex.split(arguments("LABEL")[0]))
+    assert labels["org.opencontainers.image.version"] == "${VERSION}"
+    assert labels["org.opencontainers.image.revision"] == "${REVISION}"
+
+
+def test_each_argument_is_described() -> None:
+    page = (ROOT / "docs/en/install.md").read_text()
+    for name, value in STEPS:
+        if name == "ARG":
+            argument, _, default = value.partition("=")
+            (described,) = re.findall(rf"^\| `{argument}` \| ([^|]+) \|", page, re.MULTILINE)
+            if argument == "VERSION":
+                default = "handler/version.py"
+            assert f"`{default}`" in described if default else described.startswith("none")
 
 
 def test_the_user_is_a_number_and_not_root() -> None:
