@@ -92,6 +92,24 @@ def test_what_cannot_be_told_is_not_called_unchanged() -> None:
     assert result.stdout.endswith("Nothing else changes for 1 pod; not decided: 1\n")
 
 
+@pytest.mark.parametrize(("size", "fits"), [(262_000, True), (262_130, False)])
+def test_an_effect_that_has_no_room_changes_nothing(size: int, fits: bool, tmp_path: Path) -> None:
+    """The size of annotations that no selector sets counts as well."""
+    (tmp_path / "current.yaml").write_text("[]")
+    effect = "{annotations: {k8s.aliyun.com/eci-use-specs: 2-4Gi}}"
+    (tmp_path / "new.yaml").write_text(f"- {{name: a, objectSelector: {{}}, effect: {effect}}}")
+    template = {
+        "metadata": {"labels": {"app": "web"}, "annotations": {"large": "x" * size}},
+        "spec": {"nodeSelector": {"k8s.aliyun.com/vnode": "true"}, "tolerations": [EVERYTHING]},
+    }
+    deployment = {"kind": "Deployment", "metadata": {"name": "web"}, "spec": {"template": template}}
+    text = "\n".join(map(json.dumps, [deployment, {**NAMESPACE, "metadata": {"name": "default"}}]))
+    arguments = ("--current", "current.yaml", "-f", "-")
+    result = run("plan", "new.yaml", *arguments, cwd=tmp_path, text=text)
+    assert ("eci-use-specs: absent" in result.stdout) == fits
+    assert result.returncode == (CHANGES if fits else NOTHING)
+
+
 def test_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)
@@ -117,6 +135,9 @@ def test_names_forge_nothing() -> None:
     namespace = json.dumps({"kind": "Namespace", "metadata": {"name": "default"}})
     result = plan("edit", "-f", "-", text=text.replace("\\ud800", "") + namespace)
     assert result.stdout.startswith('"A\\nNothing changes" default/"\\u001b[2J\\u202e", 1 pod\n')
+
+
+EVERYTHING = {"operator": "Exists"}
 
 
 def pods(count: int, **fields: Any) -> list[dict[str, Any]]:
