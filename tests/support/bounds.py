@@ -746,7 +746,7 @@ OWNED = (
 )
 
 PLANS = [
-    Row("pods of as many workloads", "a dict", numbered(OWNED), planning, 40),
+    Row("pods of as many workloads", "a dict", numbered(OWNED), planning, 64),
     Row(
         "pods that are all alike",
         "they are counted",
