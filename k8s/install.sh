@@ -2,7 +2,7 @@
 # Installs eci-profile into kubectl's current cluster, shows what it would install, or removes it.
 # Each can be run again. docs/en/install.md explains the variables.
 #   HOST=... CERTS=... IMAGE=... [URL=...] [COMPONENTS="..."] [PROFILE_NAME=...]
-#     [PROFILE_NAMESPACE=...] install.sh install|render|uninstall
+#     [PROFILE_NAMESPACE=...] [FORCE=1] [YES=1] install.sh install|render|uninstall
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 HOST=${HOST:-deployment} CERTS=${CERTS:-self-signed} IMAGE=${IMAGE:-} URL=${URL:-}
@@ -137,6 +137,7 @@ render() {
   {
     echo "resources: [../$root]"
     echo "components:"
+    [ ! -d "$work/virtual-node" ] || echo "- virtual-node" # by preflight.sh, before the renaming
     # First, because those for older clusters remove some of what it changes.
     ! renamed || echo "- profile"
     for component in $COMPONENTS; do echo "- ../components/$component"; done
@@ -166,10 +167,10 @@ render() {
 install() {
   say "HOST=$HOST CERTS=$CERTS IMAGE=$IMAGE URL=$URL COMPONENTS=$COMPONENTS"
   say "PROFILE_NAME=$PROFILE_NAME PROFILE_NAMESPACE=$PROFILE_NAMESPACE"
-  say "into $(kubectl config current-context)"
   # Before anything is written.
   [ -n "$(kubectl get namespace "$PROFILE_NAMESPACE" --ignore-not-found -o name)" ] ||
     fail "PROFILE_NAMESPACE: there is no namespace $PROFILE_NAMESPACE; create it first"
+  PROFILE_NAME=$PROFILE_NAME PROFILE_NAMESPACE=$PROFILE_NAMESPACE "$here/preflight.sh" "$work"
   ! chosen effects-at-binding ||
     say "effects at binding: Kubernetes before 1.35 adds their annotations, but not their labels"
   kubectl apply -f "$here/base/namespace.yaml"

@@ -273,14 +273,20 @@ def test_the_cluster_test_leaves_an_install_alone(cluster: APIServer, tmp_path: 
 
 
 @needs_nginx
-@pytest.mark.parametrize(("works", "profile"), [(True, ""), (True, "acs"), (False, "")])
+@pytest.mark.parametrize(
+    ("works", "profile", "ack"),
+    [(True, "", False), (True, "acs", False), (True, "", True), (False, "", False)],
+)
 def test_the_cluster_test_tells_whether_pods_are_changed(
-    works: bool, profile: str, tmp_path: Path
+    works: bool, profile: str, ack: bool, tmp_path: Path
 ) -> None:
     tls = tmp_path / "tls"
     tls.mkdir()
     make(tls, name="localhost")
     with APIServer(webhook_ca=tls / "bundle.crt") as cluster:
+        if ack:
+            taints = ["virtual-kubelet.io/provider=alibabacloud:NoSchedule"]
+            cluster.put_node("virtual-kubelet-0", {"type": "virtual-kubelet"}, taints)
         before = cluster.names()
         kubeconfig = cluster.write_kubeconfig(tmp_path / "kubeconfig")
         settings = {"KUBECONFIG": str(kubeconfig), "ECI_PROFILE_TTL": "1"}

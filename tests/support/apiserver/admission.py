@@ -1,4 +1,8 @@
-"""Calls the webhooks that are registered by URL, the mutating ones first."""
+"""Calls the webhooks, the mutating ones first.
+
+Nothing listens behind a Service here, so a call to one fails. What becomes of a call that fails
+is decided by the failurePolicy.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +46,13 @@ def admit(
             and selects(webhook, written, namespace["metadata"]["labels"])
             and conditions_hold(webhook, request)
         ):
-            response = _call(ca, webhook["clientConfig"]["url"], request)
+            try:
+                response = _call(ca, webhook["clientConfig"].get("url", ""), request)
+            except (OSError, ValueError) as error:
+                if webhook["failurePolicy"] == "Ignore":
+                    continue
+                message = f'Internal error occurred: failed calling webhook "{webhook["name"]}"'
+                raise StatusError(500, "InternalError", message) from error
             if not response["allowed"]:
                 status = response["status"]
                 raise StatusError(status["code"], status["reason"], status["message"])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import re
 import ssl
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email.utils import formatdate
 from http.client import responses
 from pathlib import Path
@@ -21,7 +22,7 @@ import trustme
 from .admission import admit
 from .discovery import RESOURCES, discovery, resource_list
 from .events import read_event, validate_event
-from .objects import Key, Objects, merge_patched, merged, without_empty_selectors
+from .objects import Key, Objects, merge_patched, merged, selected, without_empty_selectors
 from .status import Object, StatusError, already_exists, conflict, forbidden
 from .wire import Fault, FaultKind, Listener, Request
 
@@ -191,9 +192,14 @@ class APIServer(Objects):
         """Delete a namespace and all that is in it."""
         self.delete("v1", "namespaces", "", name)
 
-    def put_node(self, name: str, labels: Mapping[str, str] | None = None) -> Object:
-        """Create a node or replace its labels."""
+    def put_node(
+        self, name: str, labels: Mapping[str, str] | None = None, taints: Sequence[str] = ()
+    ) -> Object:
+        """Create a node or replace its labels and taints, each of them `key=value:effect`."""
         written: Object = {"kind": "Node", "metadata": {"name": name, "labels": dict(labels or {})}}
+        for key, value, effect in (re.split("[=:]", taint) for taint in taints):
+            taint = {"key": key, **({"value": value} if value else {}), "effect": effect}
+            written.setdefault("spec", {}).setdefault("taints", []).append(taint)
         return self.put("v1", "nodes", "", written)
 
     def delete_node(self, name: str) -> None:
@@ -397,9 +403,16 @@ class APIServer(Objects):
                 jsonpatch.apply_patch(before, given) if is_list else merged(before, given)
             )
             return found
-        name = given["metadata"]["name"]
+        name, version = given["metadata"]["name"], given["metadata"].get("resourceVersion")
         if request.method == "POST" and (*key[:3], name) in self.objects:
             raise already_exists(key[1], name)
+        if request.method == "POST" and version:
+            message = "resourceVersion should not be set on objects to be created"
+            raise StatusError(500, "InternalError", message)
+        if request.method == "PUT":
+            before = self.get(*key)
+            if version not in (None, before["metadata"]["resourceVersion"]):
+                raise conflict(key[1], name)
         written: Object = given
         return written
 
@@ -409,12 +422,14 @@ class APIServer(Objects):
         """A list, or a page of it: ``continue`` is where it begins. Items have no kind."""
         kind = next(kind for plural, kind, _ in RESOURCES[version] if plural == resource)
         wanted = query.get("fieldSelector", "").removeprefix("metadata.name=")
+        labels = query.get("labelSelector", "")
         items = [
             {field: value for field, value in found.items() if field not in ("kind", "apiVersion")}
             for key, found in list(self.objects.items())
             if key[:2] == (version, resource)
             and namespace in ("", key[2])
             and wanted in ("", key[3])
+            and selected(found, labels)
         ]
         metadata: Object = {"resourceVersion": "1"}
         start = int(query.get("continue", "0"))

@@ -129,3 +129,10 @@ def merged(before: Any, change: Any) -> Any:
                 found[entry["name"]] = merged(found.get(entry["name"]), entry)
         return list(found.values())
     return change
+
+
+def selected(found: Object, selector: str) -> bool:
+    """Whether an object has labels as in `kubectl get -l`: of keys, and of keys with values."""
+    labels = found["metadata"].get("labels") or {}
+    terms = (term.partition("=") for term in filter(None, selector.split(",")))
+    return all(key in labels and (not equal or labels[key] == v) for key, equal, v in terms)

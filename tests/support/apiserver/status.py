@@ -63,3 +63,12 @@ def conflict(version: str, resource: str, name: str) -> StatusError:
 def already_exists(resource: str, name: str) -> StatusError:
     details = {"name": name, "kind": resource}
     return StatusError(409, "AlreadyExists", f'{resource} "{name}" already exists', details)
+
+
+def conflict(resource: str, name: str) -> StatusError:
+    details = {"name": name, "kind": resource}
+    message = (
+        f'Operation cannot be fulfilled on {resource} "{name}": the object has been modified; '
+        "please apply your changes to the latest version and try again"
+    )
+    return StatusError(409, "Conflict", message, details)

@@ -1,0 +1,176 @@
+#!/bin/sh
+# Looks at kubectl's current cluster before install.sh writes anything: which virtual nodes there
+# are, whether another component reads the same profile, and whether this is the right cluster.
+# Reads only. docs/en/install.md explains FORCE and YES.
+#   PROFILE_NAME=... PROFILE_NAMESPACE=... [FORCE=1] [YES=1] preflight.sh DIRECTORY
+# If the profile does not exist yet and its default does not fit the virtual nodes, leaves a
+# kustomize component in DIRECTORY/virtual-node that sets the key virtualNode.
+set -eu
+directory=$1
+FORCE=${FORCE:-} YES=${YES:-}
+namespace=$PROFILE_NAMESPACE name=$PROFILE_NAME
+default='{"nodeSelector":{"k8s.aliyun.com/vnode":"true"},"tolerations":[{"key":"k8s.aliyun.com/vnode","operator":"Equal","value":"true","effect":"NoSchedule"}]}'
+
+say() { echo "==> $*"; }
+fail() {
+  echo "install.sh: $*" >&2
+  exit 1
+}
+
+# One line for each virtual node: the label k8s.aliyun.com/vnode, the label type, the name of the
+# node, and its taints, each followed by a blank. kubectl reads nodes in pages of 500.
+# shellcheck disable=SC2016
+template='{{range .items}}{{index .metadata.labels "k8s.aliyun.com/vnode"}}|{{index .metadata.labels "type"}}|{{.metadata.name}}|{{range .spec.taints}}{{.key}}={{if .value}}{{.value}}{{end}}:{{.effect}} {{end}}{{"\n"}}{{end}}'
+nodes() {
+  kubectl get nodes -l "$1" -o "go-template=$template"
+}
+
+# For each kind of virtual node: the number of nodes, a tab, one of them, a tab, and what
+# `virtualNode` has to be. The most frequent kind comes first. Taints that Kubernetes and the
+# cluster autoscaler put on a node for a while, and those that do not keep pods away, don't count.
+kinds() {
+  LC_ALL=C awk -F '|' '
+    NF < 4 || $3 in seen { next }
+    {
+      seen[$3] = 1
+      # <no value>: without the label, as templates say it.
+      label = $1 == "<no value>" ? "\"type\":\"" $2 "\"" : "\"k8s.aliyun.com/vnode\":\"" $1 "\""
+      count = split($4, taints, " ")
+      for (i = 2; i <= count; i++)  # in any order they are the same kind
+        for (j = i; j > 1 && taints[j] < taints[j - 1]; j--) {
+          swapped = taints[j]; taints[j] = taints[j - 1]; taints[j - 1] = swapped
+        }
+      tolerations = ""
+      for (i = 1; i <= count; i++) {
+        effect = key = taints[i]
+        sub(/.*:/, "", effect)
+        sub(/=.*/, "", key)
+        value = substr(taints[i], length(key) + 2)
+        sub(/:[^:]*$/, "", value)
+        if (effect == "PreferNoSchedule" || key ~ /^node(\.cloudprovider)?\.kubernetes\.io\// ||
+            key == "ToBeDeletedByClusterAutoscaler" ||
+            key == "DeletionCandidateOfClusterAutoscaler") continue
+        tolerations = tolerations (tolerations == "" ? "" : ",") "{\"key\":\"" key \
+          "\",\"operator\":\"Equal\",\"value\":\"" value "\",\"effect\":\"" effect "\"}"
+      }
+      kind = "{\"nodeSelector\":{" label "}" \
+        (tolerations == "" ? "" : ",\"tolerations\":[" tolerations "]") "}"
+      if (!(kind in example)) example[kind] = $3
+      number[kind]++
+    }
+    END { for (kind in number) print number[kind] "\t" example[kind] "\t" kind }
+  ' | LC_ALL=C sort -k1,1nr -k3,3
+}
+
+# The default with, and without, its toleration: it does no harm on a node without taints.
+fits_default() { [ "$1" = "$default" ] || [ "$1" = "${default%%,*}}" ]; }
+
+# Sets or suggests virtualNode for the nodes that there are.
+look_at_nodes() {
+  if ! found=$(nodes type=virtual-kubelet && nodes k8s.aliyun.com/vnode); then
+    say "the virtual nodes are unknown, because nodes can't be listed; compare them with virtualNode in the profile"
+    return
+  fi
+  kinds=$(printf '%s\n' "$found" | kinds)
+  if [ -z "$kinds" ]; then
+    say "there is no virtual node (label type=virtual-kubelet or k8s.aliyun.com/vnode): deploy VNode, or ack-virtual-node on ACK; until then pods that the profile places stay Pending"
+    return
+  fi
+  case $kinds in
+  *'"k8s.aliyun.com/vnode"'*) say "the cluster has VNode, as self-managed clusters do" ;;
+  *'"virtual-kubelet.io/provider","operator":"Equal","value":"alibabacloud"'*)
+    say "the cluster has virtual nodes of ack-virtual-node, as on ACK"
+    ;;
+  *) say "the cluster has virtual nodes that are neither VNode's nor ack-virtual-node's" ;;
+  esac
+  printf '%s\n' "$kinds" | while IFS='	' read -r number example kind; do
+    say "$number virtual node(s) such as $example need: $kind"
+  done
+  wanted=$(printf '%s\n' "$kinds" | head -n 1 | cut -f 3)
+  [ "$(printf '%s\n' "$kinds" | wc -l)" -eq 1 ] ||
+    say "virtualNode is for the first of them; add the others to virtualNodes if pods are to run there"
+  if [ -z "$(kubectl -n "$namespace" get configmap "$name" --ignore-not-found -o name)" ]; then
+    if fits_default "$wanted"; then
+      say "the default virtualNode fits"
+    else
+      say "the new profile gets this virtualNode"
+      mkdir "$directory/virtual-node"
+      cat >"$directory/virtual-node/kustomization.yaml" <<END
+apiVersion: kustomize.config.k8s.io/v1alpha1
+kind: Component
+patches:
+- target: {kind: ConfigMap, name: eci-profile, namespace: kube-system}
+  patch: |
+    - op: add
+      path: /data/virtualNode
+      value: '$wanted'
+END
+    fi
+    return
+  fi
+  has=$(kubectl -n "$namespace" get configmap "$name" -o 'jsonpath={.data.virtualNode}')
+  if [ "$has" = "$wanted" ] || { [ -z "$has" ] && fits_default "$wanted"; }; then
+    say "virtualNode of the profile fits"
+  elif [ -n "$has" ]; then
+    say "compare this with virtualNode of the profile, which stays as it is:"
+    printf '%s\n' "$has"
+  else
+    escaped=$(printf '%s\n' "$wanted" | sed 's/"/\\"/g')
+    say "the profile has no virtualNode, and its default does not fit; set it with:"
+    echo "kubectl -n $namespace patch configmap $name --type merge -p '{\"data\":{\"virtualNode\":\"$escaped\"}}'"
+  fi
+}
+
+# The registrations of others that read kube-system/eci-profile, by name or by their Service, and
+# the Deployment that writes one.
+others() {
+  registrations=$(kubectl get mutatingwebhookconfigurations -o 'go-template={{range .items}}{{.metadata.name}}{{range .webhooks}}{{with .clientConfig.service}} {{.namespace}}/{{.name}}{{end}}{{end}}{{"\n"}}{{end}}') || exit
+  printf '%s\n' "$registrations" | awk '{
+    other = $1 == "vk-webhook" || $1 == "alicloud-eci-profile"
+    for (i = 2; i <= NF; i++) if ($i == "kube-system/eci-profile") other = 1
+    if (other) print "MutatingWebhookConfiguration " $1
+  }'
+  kubectl -n kube-system get deployment alicloud-eci-profile --ignore-not-found \
+    -o 'go-template=Deployment kube-system/{{.metadata.name}}{{"\n"}}'
+}
+
+look_for_others() {
+  found=$(others)
+  if [ -z "$found" ]; then
+    say "no other component reads the profile kube-system/eci-profile"
+    return
+  fi
+  found=$(printf '%s\n' "$found" | awk '{ printf "%s%s", (NR > 1 ? ", " : ""), $0 }')
+  say "Alibaba Cloud's own component is in the cluster: $found"
+  if [ "$FORCE" != 1 ]; then
+    case "$found, " in *'MutatingWebhookConfiguration eci-profile, '*)
+      fail "MutatingWebhookConfiguration eci-profile belongs to another component, and installing would change it. Delete it first (docs/en/install.md#remove-alibaba-clouds-own-component), or say FORCE=1"
+      ;;
+    esac
+  fi
+  if [ "$namespace/$name" != kube-system/eci-profile ]; then
+    say "it reads kube-system/eci-profile, not $namespace/$name; pods that both profiles match are changed by both"
+  elif [ "$FORCE" = 1 ]; then
+    say "FORCE=1: installing next to it; both change the pods that the profile matches"
+  else
+    fail "$found reads the same profile, so both would change pods. Remove it first (docs/en/install.md#remove-alibaba-clouds-own-component), choose another PROFILE_NAME, or say FORCE=1"
+  fi
+}
+
+# Without a terminal nobody can answer, so that scripts go on.
+confirm() {
+  context=$(kubectl config current-context 2>/dev/null) || context='none'
+  server=$(kubectl config view --minify -o 'jsonpath={.clusters[0].cluster.server}' 2>/dev/null) || server=unknown
+  say "into the cluster of the context $context ($server)"
+  if [ "$YES" = 1 ] || ! [ -t 0 ]; then return; fi
+  printf 'Install into this cluster? [y/N] '
+  read -r answer || answer=
+  case $answer in
+  [Yy] | [Yy][Ee][Ss]) ;;
+  *) fail "not installed; nothing was changed" ;;
+  esac
+}
+
+look_at_nodes
+look_for_others
+confirm

@@ -1,0 +1,283 @@
+"""What make install finds in a cluster before it writes: real kubectl against a server."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import pty
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from apiserver import APIServer
+from cli import run as run_handler
+from manifests import K8S, URL, needs_kubectl
+from server import clean_environment
+
+pytestmark = needs_kubectl
+
+VNODE = {"type": "virtual-kubelet", "k8s.aliyun.com/vnode": "true"}
+VNODE_TAINT = "k8s.aliyun.com/vnode=true:NoSchedule"
+ACK = {"type": "virtual-kubelet", "kubernetes.io/arch": "amd64"}
+ACK_TAINT = "virtual-kubelet.io/provider=alibabacloud:NoSchedule"
+REGISTRATION = ("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", "")
+PROFILE = ("v1", "configmaps", "kube-system", "eci-profile")
+
+
+@pytest.fixture
+def cluster() -> Iterator[APIServer]:
+    with APIServer() as cluster:
+        cluster.put_node("cn-hangzhou.10.0.0.1", {"kubernetes.io/os": "linux"})
+        yield cluster
+
+
+def environment(cluster: APIServer, directory: Path, **variables: str) -> dict[str, str]:
+    kubeconfig = cluster.write_kubeconfig(directory / "admin.kubeconfig", admin=True)
+    own = {"KUBECONFIG": str(kubeconfig), "HOME": str(directory)}
+    return {**clean_environment(), **own, "HOST": "external", "URL": URL, **variables}
+
+
+def install(
+    cluster: APIServer, directory: Path, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [K8S / "install.sh", "install"],
+        env=environment(cluster, directory, **variables),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def installed(cluster: APIServer, directory: Path, **variables: str) -> str:
+    result = install(cluster, directory, **variables)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def put_registration(cluster: APIServer, name: str, service: str) -> None:
+    namespace, _, service = service.partition("/")
+    client = {"service": {"namespace": namespace, "name": service}}
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}
+    rules = [{**rule, "operations": ["CREATE"]}]
+    webhooks = [{"name": "a.example.com", "clientConfig": client, "rules": rules}]
+    written = {"kind": "MutatingWebhookConfiguration", "metadata": {"name": name}}
+    cluster.put(*REGISTRATION, {**written, "webhooks": webhooks})
+
+
+def put_deployment(cluster: APIServer, namespace: str, name: str) -> None:
+    written = {"kind": "Deployment", "metadata": {"name": name}, "spec": {"replicas": 1}}
+    cluster.put("apps/v1", "deployments", namespace, written)
+
+
+def toleration(taint: str) -> dict[str, str]:
+    key, _, rest = taint.partition("=")
+    value, _, effect = rest.partition(":")
+    return {"key": key, "operator": "Equal", "value": value, "effect": effect}
+
+
+def virtual_node(label: str, *taints: str) -> dict[str, Any]:
+    key, _, value = label.partition("=")
+    return {"nodeSelector": {key: value}, "tolerations": [toleration(taint) for taint in taints]}
+
+
+ARM = "kubernetes.io/arch=arm64:NoSchedule"
+PASSING = (
+    "node.kubernetes.io/not-ready=:NoExecute",
+    "node.cloudprovider.kubernetes.io/uninitialized=true:NoSchedule",
+    "ToBeDeletedByClusterAutoscaler=1700000000:NoSchedule",
+    "DeletionCandidateOfClusterAutoscaler=1700000000:PreferNoSchedule",
+    "example.com/rather-not=:PreferNoSchedule",
+)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "said", "wanted"),
+    [
+        ([], "there is no virtual node", None),
+        ([(VNODE, [VNODE_TAINT])], "the cluster has VNode", None),
+        ([(VNODE, [])], "the default virtualNode fits", None),
+        (
+            [(VNODE, [VNODE_TAINT, ACK_TAINT])],
+            "the new profile gets this virtualNode",
+            virtual_node("k8s.aliyun.com/vnode=true", VNODE_TAINT, ACK_TAINT),
+        ),
+        (
+            [({"k8s.aliyun.com/vnode": ""}, [])],
+            "VNode",
+            {"nodeSelector": {"k8s.aliyun.com/vnode": ""}},
+        ),
+        (
+            [(ACK, [ACK_TAINT])],
+            "the cluster has virtual nodes of ack-virtual-node, as on ACK",
+            virtual_node("type=virtual-kubelet", ACK_TAINT),
+        ),
+        ([(ACK, [*PASSING, ACK_TAINT])], "ACK", virtual_node("type=virtual-kubelet", ACK_TAINT)),
+        (
+            [(ACK, ["virtual-kubelet.io/provider=azure:NoSchedule"])],
+            "neither VNode's nor ack-virtual-node's",
+            virtual_node("type=virtual-kubelet", "virtual-kubelet.io/provider=azure:NoSchedule"),
+        ),
+        (
+            [(ACK, taints) for taints in ([ACK_TAINT, ARM], [ARM, ACK_TAINT], *[[ACK_TAINT]] * 3)],
+            "add the others to virtualNodes",
+            virtual_node("type=virtual-kubelet", ACK_TAINT),
+        ),
+    ],
+)
+def test_a_new_profile_gets_the_virtual_node_that_is_there(
+    nodes: list[tuple[dict[str, str], list[str]]],
+    said: str,
+    wanted: Any,
+    cluster: APIServer,
+    tmp_path: Path,
+) -> None:
+    for number, (labels, taints) in enumerate(nodes):
+        cluster.put_node(f"virtual-node-{number}", labels, taints)
+    out = installed(cluster, tmp_path)
+    assert said in out
+    data = cluster.get(*PROFILE)["data"]
+    assert (json.loads(data["virtualNode"]) if "virtualNode" in data else None) == wanted
+    checked = run_handler("check", "-", text=json.dumps(cluster.get(*PROFILE)))
+    assert checked.returncode == 0, checked.stdout
+
+    was = copy.deepcopy(cluster.objects)
+    out = installed(cluster, tmp_path)
+    assert "virtualNode of the profile fits" in out or not nodes
+    assert cluster.objects == was
+
+
+def test_a_new_profile_under_another_name_gets_it_too(cluster: APIServer, tmp_path: Path) -> None:
+    cluster.put_node("virtual-node-0", ACK, [ACK_TAINT])
+    installed(cluster, tmp_path, PROFILE_NAME="acs-profile", PROFILE_NAMESPACE="kube-public")
+    data = cluster.get("v1", "configmaps", "kube-public", "acs-profile")["data"]
+    assert json.loads(data["virtualNode"]) == virtual_node("type=virtual-kubelet", ACK_TAINT)
+
+
+def test_for_an_existing_profile_the_virtual_node_is_suggested(
+    cluster: APIServer, tmp_path: Path
+) -> None:
+    cluster.put_node("virtual-node-0", ACK, [ACK_TAINT])
+    cluster.put_config_map("kube-system", "eci-profile", {"selectors": "[]"})
+    lines = installed(cluster, tmp_path).splitlines()
+    assert cluster.get(*PROFILE)["data"] == {"selectors": "[]"}
+
+    (command,) = (line for line in lines if line.startswith("kubectl -n kube-system patch"))
+    subprocess.run(["/bin/sh", "-c", command], env=environment(cluster, tmp_path), check=True)
+    data = cluster.get(*PROFILE)["data"]
+    assert json.loads(data["virtualNode"]) == virtual_node("type=virtual-kubelet", ACK_TAINT)
+    assert "virtualNode of the profile fits" in installed(cluster, tmp_path)
+
+    own = {"selectors": "[]", "virtualNode": '{"nodeSelector": {"a": "b"}}'}
+    cluster.put_config_map("kube-system", "eci-profile", own)
+    out = installed(cluster, tmp_path)
+    assert "compare this with virtualNode of the profile" in out
+    assert own["virtualNode"] in out
+    assert cluster.get(*PROFILE)["data"] == own
+
+
+def test_without_the_right_to_list_nodes_it_goes_on(cluster: APIServer, tmp_path: Path) -> None:
+    cluster.put_node("virtual-node-0", ACK, [ACK_TAINT])
+    cluster.fault("status", "/api/v1/nodes", code=403)
+    assert "nodes can't be listed" in installed(cluster, tmp_path)
+    assert "virtualNode" not in cluster.get(*PROFILE)["data"]
+
+
+@pytest.mark.parametrize(
+    ("name", "service", "deployment"),
+    [
+        ("vk-webhook", "kube-system/vk-webhook", ""),
+        ("alicloud-eci-profile", "kube-system/another", ""),
+        ("eci-profile", "kube-system/eci-profile", ""),  # its Service's name counts
+        ("", "", "alicloud-eci-profile"),
+    ],
+)
+def test_it_refuses_to_install_over_another_component(
+    name: str, service: str, deployment: str, cluster: APIServer, tmp_path: Path
+) -> None:
+    put_registration(cluster, "cert-manager-webhook", "cert-manager/cert-manager-webhook")
+    if name:
+        put_registration(cluster, name, service)
+        found = f"MutatingWebhookConfiguration {name}"
+    else:
+        put_deployment(cluster, "kube-system", deployment)
+        found = f"Deployment kube-system/{deployment}"
+    was = copy.deepcopy(cluster.objects)
+    result = install(cluster, tmp_path)
+    assert result.returncode == 1
+    if name == "eci-profile":
+        assert "MutatingWebhookConfiguration eci-profile belongs to another" in result.stderr
+    else:
+        assert result.stderr.startswith(f"install.sh: {found} reads the same profile")
+    assert cluster.objects == was
+
+    if name != "eci-profile":
+        out = installed(cluster, tmp_path, PROFILE_NAME="another")
+        assert "it reads kube-system/eci-profile, not kube-system/another" in out
+    out = installed(cluster, tmp_path, FORCE="1")
+    assert f"Alibaba Cloud's own component is in the cluster: {found}" in out
+
+
+def test_its_own_registration_is_no_other_component(cluster: APIServer, tmp_path: Path) -> None:
+    put_registration(cluster, "cert-manager-webhook", "cert-manager/cert-manager-webhook")
+    put_deployment(cluster, "default", "alicloud-eci-profile")
+    for _ in range(2):
+        assert "no other component reads the profile" in installed(cluster, tmp_path)
+
+
+def test_registrations_that_cannot_be_listed_end_it(cluster: APIServer, tmp_path: Path) -> None:
+    was = copy.deepcopy(cluster.objects)
+    path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+    cluster.fault("status", path, code=403)
+    result = install(cluster, tmp_path)
+    assert result.returncode != 0
+    assert "forbidden" in result.stderr
+    assert cluster.objects == was
+
+
+def at_a_terminal(
+    cluster: APIServer, directory: Path, answer: str, **variables: str
+) -> tuple[int, str]:
+    """Install with a terminal as standard input; return the exit code and both outputs."""
+    ours, terminal = pty.openpty()
+    try:
+        os.write(ours, answer.encode())
+        result = subprocess.run(
+            [K8S / "install.sh", "install"],
+            env=environment(cluster, directory, **variables),
+            stdin=terminal,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    finally:
+        os.close(ours)
+        os.close(terminal)
+    return result.returncode, result.stdout
+
+
+@pytest.mark.parametrize("answer", ["\n", "no\n", "\x04"])
+def test_at_a_terminal_it_waits_for_a_yes(answer: str, cluster: APIServer, tmp_path: Path) -> None:
+    was = copy.deepcopy(cluster.objects)
+    code, out = at_a_terminal(cluster, tmp_path, answer)
+    assert code == 1
+    assert f"into the cluster of the context test ({cluster.url})" in out
+    assert "Install into this cluster? [y/N] install.sh: not installed; nothing was changed" in out
+    assert cluster.objects == was
+
+
+@pytest.mark.parametrize(("answer", "variables"), [("y\n", {}), ("Yes\n", {}), ("", {"YES": "1"})])
+def test_with_a_yes_it_installs(
+    answer: str, variables: dict[str, str], cluster: APIServer, tmp_path: Path
+) -> None:
+    code, out = at_a_terminal(cluster, tmp_path, answer, **variables)
+    assert code == 0, out
+    assert ("Install into this cluster?" in out) == ("YES" not in variables)
+    assert "configmaps/kube-system/eci-profile" in cluster.names()
