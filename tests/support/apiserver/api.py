@@ -412,7 +412,7 @@ class APIServer(Objects):
         if request.method == "PUT":
             before = self.get(*key)
             if version not in (None, before["metadata"]["resourceVersion"]):
-                raise conflict(key[1], name)
+                raise conflict(key[0], key[1], name)
         written: Object = given
         return written
 

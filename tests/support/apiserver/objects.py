@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 import uuid
+import zlib
 from datetime import datetime, timezone
 from typing import Any
 
 from .status import Object, not_found
+
+_REVISION = "deployment.kubernetes.io/revision"
 
 Key = tuple[str, str, str, str]  # version, resource, namespace and name
 
@@ -22,8 +26,9 @@ class Objects:
         self._revision = itertools.count(1)
 
     def names(self) -> set[str]:
-        """What there is: resource/namespace/name."""
-        return {"/".join(filter(None, key[1:])) for key in list(self.objects)}
+        """What there is, without what controllers make: resource/namespace/name."""
+        made = "replicasets"
+        return {"/".join(filter(None, key[1:])) for key in list(self.objects) if key[1] != made}
 
     def get(self, version: str, resource: str, namespace: str, name: str) -> Object:
         """Return an object. Raises StatusError."""
@@ -53,13 +58,41 @@ class Objects:
             if before is None or _content(before) != _content(found):
                 metadata["resourceVersion"] = str(next(self._revision))
                 self.objects[key] = found
+                if resource == "deployments" and "template" in found["spec"]:
+                    self._keep_revision(found)
             return self.objects[key]
+
+    def _keep_revision(self, deployment: Object) -> None:
+        """Have a ReplicaSet for the pod template, by which kubectl rolls back."""
+        name, namespace = (deployment["metadata"][field] for field in ("name", "namespace"))
+        of_it = [
+            found["metadata"]["annotations"][_REVISION]
+            for key, found in self.objects.items()
+            if key[1:3] == ("replicasets", namespace) and key[3].startswith(f"{name}-")
+        ]
+        template = deployment["spec"]["template"]
+        owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name, "controller": True}
+        metadata = {
+            "name": f"{name}-{zlib.crc32(json.dumps(template, sort_keys=True).encode()):x}",
+            "labels": template["metadata"]["labels"],
+            "annotations": {_REVISION: str(max(map(int, of_it), default=0) + 1)},
+            "ownerReferences": [{**owner, "uid": deployment["metadata"]["uid"]}],
+        }
+        spec = {"replicas": 1, "selector": deployment["spec"]["selector"], "template": template}
+        written = {"kind": "ReplicaSet", "metadata": metadata, "spec": spec}
+        self.put("apps/v1", "replicasets", namespace, written)
 
     def delete(self, version: str, resource: str, namespace: str, name: str) -> None:
         """Delete an object, with all that is in it. Raises StatusError if there is none."""
         with self.lock:
             self.get(version, resource, namespace, name)
             gone = [(version, resource, namespace, name)]
+            if resource == "deployments":
+                gone += [
+                    key
+                    for key in self.objects
+                    if key[1:3] == ("replicasets", namespace) and key[3].startswith(f"{name}-")
+                ]
             if resource == "namespaces":
                 gone += [key for key in self.objects if key[2] == name]
             for key in gone:

@@ -53,9 +53,10 @@ def not_found(resource: str, name: str) -> StatusError:
 
 
 def conflict(version: str, resource: str, name: str) -> StatusError:
-    group = version.partition("/")[0]
+    group = version.partition("/")[0] if "/" in version else ""
     details = {"name": name, "group": group, "kind": resource}
-    message = f'Operation cannot be fulfilled on {resource}.{group} "{name}": the object has been'
+    named = f"{resource}.{group}" if group else resource
+    message = f'Operation cannot be fulfilled on {named} "{name}": the object has been'
     message += " modified; please apply your changes to the latest version and try again"
     return StatusError(409, "Conflict", message, details)
 
@@ -63,12 +64,3 @@ def conflict(version: str, resource: str, name: str) -> StatusError:
 def already_exists(resource: str, name: str) -> StatusError:
     details = {"name": name, "kind": resource}
     return StatusError(409, "AlreadyExists", f'{resource} "{name}" already exists', details)
-
-
-def conflict(resource: str, name: str) -> StatusError:
-    details = {"name": name, "kind": resource}
-    message = (
-        f'Operation cannot be fulfilled on {resource} "{name}": the object has been modified; '
-        "please apply your changes to the latest version and try again"
-    )
-    return StatusError(409, "Conflict", message, details)
