@@ -137,7 +137,7 @@ def _run(arguments: argparse.Namespace) -> int:
             {NAME_LABEL: namespace} if labels is None else labels,
             matcher,
             pod.unknown,
-            namespace_known=labels is not None,
+            complete=labels is not None,
         )
         return pod, namespace, labels, explanation
 

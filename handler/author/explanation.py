@@ -69,7 +69,7 @@ class _Sides:
 
     pod: Mapping[str, str]
     namespace: Mapping[str, str]
-    namespace_known: bool
+    complete: bool
 
     def undecided(self, selector: Selector) -> Iterator[tuple[Side, Requirement]]:
         """The requirements of a selector that are about what isn't known."""
@@ -77,7 +77,7 @@ class _Sides:
             if self.pod.get(each.key) == _ANY and each.operator in ("In", "NotIn"):
                 yield "objectSelector", each
         for each in selector.namespace or ():
-            if not self.namespace_known and each.key not in self.namespace:
+            if not self.complete and each.key not in self.namespace:
                 yield "namespaceSelector", each
 
     def failure(self, selector: Selector) -> Verdict:
@@ -172,12 +172,12 @@ def explain(
     matcher: Matcher,
     unknown: Collection[str] = (),
     *,
-    namespace_known: bool = True,
+    complete: bool = True,
 ) -> Explanation:
     """Decide what happens to a pod, as a review of its creation does, and say why.
 
     ``unknown`` are the keys of labels that the pod will have with values which aren't known yet.
-    Unless ``namespace_known``, the namespace may have more labels. A selector that depends on any
+    Unless ``complete``, the namespace may have more labels. A selector that depends on any
     of these is taken for one that doesn't match; its verdict says so.
     """
     key, names = NOT_ASKED
@@ -186,7 +186,7 @@ def explain(
     if reason := left_alone(pod):
         return Explanation(Decision(untouched=reason))
     labels = (pod.metadata and pod.metadata.labels) or {}
-    sides = _Sides({**dict.fromkeys(unknown, _ANY), **labels}, namespace_labels, namespace_known)
+    sides = _Sides({**dict.fromkeys(unknown, _ANY), **labels}, namespace_labels, complete)
     matching = [
         each
         for each in matcher.match(sides.pod, namespace_labels)
@@ -218,6 +218,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     return {
         "name": selector.name,
         "matches": verdict.matches,
+        **({"unknown": True} if verdict.matches is None else {}),
         **({"mode": selector.mode} if selector.mode != "enforce" else {}),
         **({"percentage": selector.percentage} if selector.percentage != 100 else {}),
         "failed": failed

@@ -122,6 +122,8 @@ def test_a_namespace_that_the_file_lacks_is_not_guessed(tmp_path: Path) -> None:
         (explanation,) = json.loads(run(*common, *arguments, cwd=tmp_path).stdout)
         known = explanation["namespaceLabels"] is not None
         assert known == ("--namespace-labels" in arguments)
+        for selector in explanation["selectors"]:
+            assert selector.get("unknown", False) == (selector["matches"] is None)
         return [selector["matches"] for selector in explanation["selectors"]]
 
     assert matches() == [True, None, None, False]
