@@ -6,7 +6,7 @@ BIN := .venv/bin
 SAMPLE := k8s/sample
 
 .DEFAULT_GOAL := help
-.PHONY: help run try test fuzz soak bench audit lint format schema lock clean
+.PHONY: help run try test fuzz soak bench audit lint format schema lock page clean
 .PHONY: install uninstall renew-certificate register test-cluster
 
 help: ## list the targets
@@ -71,6 +71,10 @@ lock: .venv/run.done ## pin the newest packages that fit, in all requirements.tx
 	$(BIN)/uv $(LOCK) --group bench -c requirements.txt -c tests/requirements.txt \
 	  -o tests/bench/requirements.txt
 
+page: ## bundle the page's editor anew from handler/web/editor; needs npm
+	rm -rf .page && cp -r handler/web/editor .page
+	cd .page && npm ci --ignore-scripts --no-audit --no-fund && node build.mjs ../handler/web/static/editor.js
+
 install: ## into the cluster: HOST=deployment|knative|openfaas CERTS=self-signed|cert-manager IMAGE=...
 	@k8s/install.sh install
 
@@ -91,7 +95,7 @@ release-notes: ## print what the changelog says about the version of TAG=v1.2.3
 	@$(PYTHON) .ci/release_notes.py "$(TAG)"
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-audit .venv-func build *.egg-info bench-results .coverage* .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-audit .venv-func build *.egg-info bench-results .coverage* .fuzz .hypothesis .page .mypy_cache .pytest_cache .ruff_cache
 	find handler tests -name __pycache__ -prune -exec rm -rf {} +
 
 LOCK := pip compile --quiet --upgrade --universal --python-version 3.10 --no-annotate \

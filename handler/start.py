@@ -62,7 +62,8 @@ def build(settings: Settings) -> Function:
         return Function(admission, store, settings.max_body)
     from .web.page import Page  # as below: only for those who want it
 
-    return Function(admission, store, settings.max_body, Page(store, executor))
+    listed = source.namespaces if isinstance(source, FileSource) else None
+    return Function(admission, store, settings.max_body, Page(store, executor, listed))
 
 
 def _source(settings: Settings) -> tuple[Source, Registrations | None, Mapping[str, str]]:

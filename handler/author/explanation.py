@@ -117,12 +117,7 @@ class Explanation:
             "selectors": [_verdict(verdict) for verdict in self.verdicts],
             "effects": [asdict(effect) for effect in decision.effects],
             **({"atBinding": waiting} if waiting else {}),
-            "placement": decision.placement
-            and {
-                "policy": decision.placement,
-                "selector": decision.placer and decision.placer.name,
-                "refused": decision.refusal is not None,
-            },
+            "placement": _placement(decision),
             "warnings": warnings(decision),
             "patch": decision.operations,
         }
@@ -213,12 +208,27 @@ def at_binding(explanation: Explanation) -> list[dict[str, str]]:
     ]
 
 
+def _placement(decision: Decision) -> dict[str, Any] | None:
+    if decision.placer is None:
+        return None
+    node, refusal = decision.placer.node, decision.refusal
+    return {
+        "policy": decision.placement,
+        "selector": decision.placer.name,
+        **({"virtualNode": node.name} if node and node.name else {}),
+        "refused": refusal is not None,
+        **({"refusal": asdict(refusal)} if refusal else {}),
+        **({"unsupported": list(decision.unsupported)} if decision.unsupported else {}),
+    }
+
+
 def _verdict(verdict: Verdict) -> dict[str, Any]:
     failed, selector = verdict.failed, verdict.selector
     return {
         "name": selector.name,
         "matches": verdict.matches,
         **({"unknown": True} if verdict.matches is None else {}),
+        **({"effectOnly": True} if selector.effect_only else {}),
         **({"mode": selector.mode} if selector.mode != "enforce" else {}),
         **({"percentage": selector.percentage} if selector.percentage != 100 else {}),
         "failed": failed

@@ -24,6 +24,7 @@ _DNS_LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _NAMESPACE = re.compile(_DNS_LABEL)
 _SUBDOMAIN = re.compile(rf"{_DNS_LABEL}(?:\.{_DNS_LABEL})*")
 _SHOWN = 60
+_SEPARATOR = re.compile("[=:]")
 _NAME_RULE = "at most 63 letters, digits, '-', '_' or '.', with a letter or a digit at both ends"
 
 
@@ -83,19 +84,29 @@ def check_label_value(value: str) -> str:
 def parse_labels(text: str) -> dict[str, str]:
     """Read labels that are written ``key=value,key=value``; a line break separates them too.
 
-    Raises ValueError.
+    ``key: "value"``, as YAML and JSON have it, will do as well. Raises ValueError.
     """
     labels = {}
+    text = text.strip()
+    if text.startswith("{") and text.endswith("}"):
+        text = text[1:-1]
     for found in re.finditer(r"[^,\n]+", text):
         pair = found.group().strip()
         if not pair:
             continue
-        key, separator, value = pair.partition("=")
+        written = _SEPARATOR.search(pair)
+        key, value = (pair[: written.start()], pair[written.end() :]) if written else (pair, "")
         pair = shorten(pair, _SHOWN)
         try:
-            labels[check_label_key(key)] = check_label_value(value)
+            labels[check_label_key(_bare(key))] = check_label_value(_bare(value))
         except ValueError as error:
             raise ValueError(f"{pair!r}: {error}") from None
-        if not separator:
+        if not written:
             raise ValueError(f"{pair!r}: write key=value")
     return labels
+
+
+def _bare(text: str) -> str:
+    """The text without the quotes around it."""
+    text = text.strip()
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text

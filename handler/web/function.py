@@ -61,10 +61,9 @@ class Function:
             "/metrics": self._metrics,
         }
         if page:
-            html, headers = page.html, page.headers
             self._get = {
                 **self._get,
-                "/": lambda: _given(Answer(200, html, headers)),
+                "/": lambda: _html(page),
                 "/profile": lambda: self._of_page(page.profile()),
             }
 
@@ -145,8 +144,8 @@ class Function:
         return Answer(200, metrics.exposition(), {"content-type": metrics.CONTENT_TYPE})
 
 
-async def _given(answer: Answer) -> Answer:
-    return answer
+async def _html(page: Page) -> Answer:
+    return Answer(200, *await page.html())
 
 
 def _undecided(error: Exception) -> tuple[Outcome, Answer, Mapping[str, Any]]:

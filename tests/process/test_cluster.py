@@ -494,3 +494,28 @@ def test_only_single_objects_are_ever_asked_for(api: APIServer, tmp_path: Path) 
     with on(api, tmp_path) as server:
         placed(server, pod())
         assert {(r.method, r.path) for r in api.requests} == {("GET", PROFILE), ("GET", NAMESPACE)}
+
+
+def test_the_page_knows_the_namespaces_of_the_cluster(api: APIServer, tmp_path: Path) -> None:
+    put_profile(api, BY_NAMESPACE)
+    api.put_namespace("team-a", {"eci": "true"})
+    pods = "\n---\n".join(json.dumps(pod(name)) for name in ("team-a", "gone"))
+    profile = {"selectors": json.dumps(BY_NAMESPACE)}
+    question = {"profile": profile, "pod": pods, "namespaces": {}}
+    with on(api, tmp_path, ECI_PROFILE_PAGE="1") as function:
+        assert function.request("GET", "/profile").json["provider"] == "cluster"
+        answer = function.request("POST", "/explain", json.dumps(question).encode()).json
+        api.stop()
+        later = function.request("POST", "/explain", json.dumps(question).encode()).json
+    known, gone = answer["namespaces"]
+    assert known["known"]
+    assert known["labels"]["eci"] == "true"
+    assert gone == {
+        "name": "gone",
+        "labels": {"kubernetes.io/metadata.name": "gone"},
+        "known": False,
+    }
+    assert [each["selectors"][0]["matches"] for each in answer["pods"]] == [True, False]
+    assert answer["pods"][1]["selectors"][0]["unknown"]
+    assert answer["changes"] == []
+    assert later["pods"] == answer["pods"]

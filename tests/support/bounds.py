@@ -482,6 +482,13 @@ LABELS = [
         refused(parse_labels, ValueError),
         40,
     ),
+    Row(
+        "labels as YAML has them",
+        "one pass",
+        numbered('"a%d": "b"\n'),
+        refused(parse_labels, ValueError),
+        40,
+    ),
     Row("nothing between commas", "one pass", repeated(","), refused(parse_labels, ValueError)),
     Row(
         "a long label as it is written",

@@ -17,6 +17,7 @@ from server import DATA, ROOT, clean_environment
 from handler.version import VERSION
 
 FILES = {path.name for path in (ROOT / "handler").glob("*.*")} - {"requirements.txt"}
+STATIC = ROOT / "handler" / "web" / "static"
 
 
 def test_func_yaml_is_valid_by_knatives_schema() -> None:
@@ -41,6 +42,9 @@ def test_funcs_scaffolding_can_install_the_function(tmp_path: Path) -> None:
     target = tmp_path / "lib"
     subprocess.run([*pip, "--no-build-isolation", "--target", str(target), requirement], check=True)
     assert {path.name for path in (target / "function").glob("*.*")} == FILES
+    page = {path.relative_to(ROOT / "handler") for path in STATIC.rglob("*.*")}
+    installed = (target / "function" / "web" / "static").rglob("*.*")
+    assert {path.relative_to(target / "function") for path in installed} == page
 
 
 @pytest.fixture(scope="module")

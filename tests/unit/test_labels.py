@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from server import DATA
 
 from handler.profiles.label_selector import LabelSelector
+from handler.profiles.labels import parse_labels
 
 RECORDED = json.loads((DATA / "labelselectors.json").read_text("utf-8"))
 SELECTOR = TypeAdapter(LabelSelector)
@@ -43,3 +44,24 @@ def test_what_the_api_server_takes_is_valid(selector: Any) -> None:
 def test_what_the_api_server_refuses_is_invalid(recorded: Any) -> None:
     with pytest.raises(ValidationError):
         SELECTOR.validate_python(recorded["selector"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a/b=true,c=",
+        "a/b=true\nc=\n",
+        'a/b: "true"\nc: ""',
+        "a/b: 'true', c:",
+        '{"a/b": "true", "c": ""}',
+        " { a/b: true , c: } ",
+    ],
+)
+def test_labels_may_be_written_as_in_yaml(text: str) -> None:
+    assert parse_labels(text) == {"a/b": "true", "c": ""}
+
+
+@pytest.mark.parametrize("text", ["a", "a b=c", '"a=b', "a: b: c", "a=b=c", "{a=b", ": b"])
+def test_what_is_no_label_is_named(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^['\"]"):
+        parse_labels(text)
