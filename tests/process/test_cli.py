@@ -137,7 +137,11 @@ def put_cluster(api: APIServer, pods: int) -> dict[str, Any]:
     deployment: dict[str, Any] = {
         "kind": "Deployment",
         "metadata": {"name": "web"},
-        "spec": {"replicas": pods, "template": template},
+        "spec": {
+            "replicas": pods,
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": template,
+        },
     }
     api.put("apps/v1", "deployments", "shop", deployment)
     owner = {"kind": "ReplicaSet", "name": "web-1", "controller": True}
