@@ -1,4 +1,4 @@
-"""The double of kube-apiserver does what kube-apiserver does, and fails as it is told to."""
+"""The fake kube-apiserver behaves like the real one, and injects the requested faults."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ def test_a_status_fault_answers_with_that_status(
             )
         expected = None if retry_after is None else str(retry_after)
         assert (error.value.headers or {}).get("Retry-After") == expected
-        assert api.read_namespace("kube-system")  # which has another path
+        assert api.read_namespace("kube-system")  # the fault covers only the profile's path
     assert read(api).data
 
 
@@ -274,13 +274,13 @@ def test_faults_of_time_keep_an_answer_back(server: APIServer, api: Any) -> None
         assert time.monotonic() - start >= 0.3
     with server.fault("drip", PROFILE, delay=0.002):
         start = time.monotonic()
-        # Far less than the whole takes: no single byte is late.
+        # Shorter than the whole response takes, but no single read takes this long.
         assert read(api, _request_timeout=(1, 0.3)).data
         assert time.monotonic() - start > 0.6
 
 
 def test_faults_of_content_spoil_an_answer(server: APIServer, api: Any) -> None:
-    assert read(api).data  # so that the connection is there already
+    assert read(api).data  # opens the connection
     with server.fault("cut", PROFILE), pytest.raises(ProtocolError, match="IncompleteRead"):
         read(api)
     with server.fault("reset", PROFILE), pytest.raises(ProtocolError, match="Connection aborted"):
@@ -297,7 +297,7 @@ def test_faults_of_content_spoil_an_answer(server: APIServer, api: Any) -> None:
 
 
 def test_a_reset_is_one(server: APIServer) -> None:
-    # Until 3.13, Python's ssl takes a reset for an end of file: so ask the socket.
+    # Before 3.13, Python's ssl reports a reset as end of file, so use the plain socket.
     server.fault("reset")
     trust = ssl.create_default_context(cafile=str(server.ca_file))
     with (
@@ -313,7 +313,7 @@ def test_a_reset_is_one(server: APIServer) -> None:
 
 def test_refused_connections_are_accepted_again(server: APIServer, api: Any) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as idle:
-        assert read(api).data  # though one that does not shake hands came first
+        assert read(api).data  # although a client without a handshake connected first
         server.refuse()
         idle.settimeout(5)
         assert idle.recv(1) == b""
@@ -362,7 +362,7 @@ def test_stopping_waits_for_nobody(api: Any, server: APIServer) -> None:
     before = set(threading.enumerate())
     server.fault("silent")
     with ExitStack() as stack:
-        for _ in range(3):  # connected, but silent as well
+        for _ in range(3):  # including clients that connect and send nothing
             stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
         errors: list[Exception] = []
 

@@ -1,4 +1,4 @@
-"""The command line as a process of its own; what it says of what is tested in ``unit``."""
+"""The command line as a separate process; ``tests/unit`` covers the commands in detail."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_explain_by_the_profile_and_namespaces_of_a_cluster(api: APIServer, tmp_
 
 
 def put_cluster(api: APIServer, pods: int) -> dict[str, Any]:
-    """Pods of a Deployment, and the namespaces; returns the Deployment."""
+    """Add a Deployment, its pods and the namespaces; return the Deployment."""
     api.put_namespace("shop", {"team": "shop"})
     template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": []}}
     deployment: dict[str, Any] = {
@@ -205,7 +205,7 @@ def test_plan_where_not_everything_can_be_listed(api: APIServer, tmp_path: Path)
 
 
 def test_plan_reads_as_much_as_comes(tmp_path: Path) -> None:
-    """From standard input as from a file, which is larger than what is read at once."""
+    """The input is larger than one read, both from a file and from standard input."""
     path = tmp_path / "objects.json"
     with path.open("w") as stream:
         dump(2000, 20, stream)
@@ -219,7 +219,7 @@ def test_plan_reads_as_much_as_comes(tmp_path: Path) -> None:
     piped = run_process(*arguments, "-", cwd=tmp_path, text=text)
     assert (piped.returncode, piped.stderr) == (3, "")
     assert piped.stdout == run_process(*arguments, str(path), cwd=tmp_path).stdout
-    # A tenth of the workloads, of which 7 are DaemonSets, whose pods are left alone.
+    # A tenth of the workloads; 7 of those are DaemonSets, whose pods are not changed.
     assert "130 of 2000 pods would change; now on the virtual node: 130\n" in piped.stdout
 
 
@@ -241,7 +241,7 @@ def test_how_far_it_is_is_told_on_a_terminal_only(terminal: bool) -> None:
         os.close(theirs)
         try:
             seen = reader.read(2**16)
-        except OSError:  # the other end of a terminal is closed
+        except OSError:  # the other end of the pseudo-terminal is closed
             seen = b""
     assert done.returncode == 3
     assert done.stdout.decode() == (folder / "out.txt").read_text("utf-8")
@@ -289,7 +289,7 @@ def test_one_who_reads_only_the_first_lines_ends_it_quietly(command: str, tmp_pa
     ) as process:
         assert process.stdout
         assert process.stderr
-        if command == "explain":  # more than a pipe holds
+        if command == "explain":  # its output exceeds the pipe's buffer
             assert process.stdout.readline()
         process.stdout.close()
         assert process.wait(30) == 141

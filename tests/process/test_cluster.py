@@ -1,4 +1,4 @@
-"""The ``cm`` provider: the real kubernetes client against a server that acts as kube-apiserver."""
+"""The ``cm`` provider: the real kubernetes client against a fake kube-apiserver."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def settings_for(api: APIServer, directory: Path, ttl: float, **settings: str) -
 def on(
     api: APIServer, directory: Path, ttl: float = LONG, **settings: str
 ) -> AbstractContextManager[Local]:
-    """The function in this process, whose clock can be put forward."""
+    """Run the function in this process, with a clock that the test can advance."""
     return local(settings_for(api, directory, ttl, **settings))
 
 
 def server_on(api: APIServer, directory: Path, ttl: float = LONG) -> AbstractContextManager[Server]:
-    """A server, where many ask it at once, or its own time counts."""
+    """Start a real server, for tests with concurrent requests or real time."""
     return serving(settings_for(api, directory, ttl), directory / "server.log")
 
 
@@ -259,7 +259,7 @@ def test_an_unreachable_api_server_costs_reviews_no_time_when_it_is_known(
     with server_on(api, tmp_path, ttl=0.5) as server:
         assert placed(server, pod(eci="true"))
         with api.fault("silent"):
-            time.sleep(1.5)  # nobody asked meanwhile: the first review finds out
+            time.sleep(1.5)  # no requests meanwhile: the first review discovers the outage
             placed(server, pod(eci="true"))
             for _ in range(100):
                 began = time.monotonic()
@@ -281,7 +281,7 @@ def test_an_idle_namespace_costs_no_wait_in_an_outage_that_is_known(
                 lambda: "can't be loaded" in str(server.log_lines()) or not send(server, pod())
             )
             began = time.monotonic()
-            assert placed(server, pod("team-b"))  # for the first time since the outage began
+            assert placed(server, pod("team-b"))  # first use since the outage began
             assert time.monotonic() - began < 0.5
 
 

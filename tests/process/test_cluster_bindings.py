@@ -1,4 +1,4 @@
-"""Effects at binding over real sockets: what is read, how often, and what comes of a bad answer."""
+"""Effects at binding over real sockets: which objects are read, how often, and error handling."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ BURST = {
 
 @pytest.fixture
 def api(api: APIServer) -> APIServer:
-    """With the rights of the component, a profile, a virtual node and a worker."""
+    """An API server with the component's RBAC, a profile, a virtual node and a worker node."""
     api.effects_at_binding = True
     put_profile(api, BURST)
     api.put_node("vk", VIRTUAL)
@@ -73,12 +73,12 @@ def settings_for(api: APIServer, directory: Path, **settings: str) -> dict[str, 
 
 
 def on(api: APIServer, directory: Path, **settings: str) -> AbstractContextManager[Local]:
-    """The function in this process, whose clock can be put forward."""
+    """Run the function in this process, with a clock that the test can advance."""
     return local(settings_for(api, directory, **settings))
 
 
 def bound(server: Service, name: str = "web", node: str = "vk") -> list[dict[str, Any]]:
-    """What the function adds to a Binding."""
+    """Return the patch for the Binding."""
     review = binding_of("default", name, node)
     response = checked(server.post(review), review)
     assert response["allowed"]
@@ -86,7 +86,7 @@ def bound(server: Service, name: str = "web", node: str = "vk") -> list[dict[str
 
 
 def refused(server: Service, name: str = "web", node: str = "vk") -> str:
-    """Why the function does not know what to add."""
+    """Return the error message of the 503 response."""
     reply = server.post(binding_of("default", name, node))
     assert reply.status == 503, reply.body
     message: str = reply.json["message"]
@@ -117,13 +117,13 @@ def test_a_burst_reads_each_node_once_and_each_pod_once(api: APIServer, tmp_path
         assert sorted(path for path in reads if path.startswith(PODS)) == sorted(
             PODS + pod for pod in wanted
         )
-        assert len(reads) == 1 + 50 + 200  # the profile's once, and no namespace
+        assert len(reads) == 1 + 50 + 200  # the profile once, and no namespace
         assert server.log_lines()[-1]["level"] == "INFO"
 
 
 @contextmanager
 def connections(server: Server) -> Iterator[Any]:
-    """What posts a binding, on a connection that each thread keeps."""
+    """Return a function that posts a binding on a connection kept per thread."""
     kept = threading.local()
     opened: list[http.client.HTTPConnection] = []
 
@@ -195,14 +195,14 @@ def test_the_namespace_is_read_if_it_can_matter(api: APIServer, tmp_path: Path) 
     put_profile(api, {**BURST, "namespaceSelector": {"matchLabels": {"eci": "true"}}})
     with on(api, tmp_path) as server:
         assert bound(server) == []
-        assert api.count("GET", "/api/v1/namespaces/default") == 2  # itself, and the pod
+        assert api.count("GET", "/api/v1/namespaces/default") == 2  # the namespace and the pod
         api.put_namespace("default", {"eci": "true"})
         server.pass_time(31)
         assert bound(server) == EFFECT
         put_pod(api, "bare", annotations={})
         api.clear_requests()
         server.pass_time(31)
-        assert bound(server, "bare") == []  # no selector applied to it
+        assert bound(server, "bare") == []  # no selector was applied at creation
         assert api.count("GET", "/api/v1/namespaces/default") == api.count("GET", PODS) == 1
         with api.fault("status", "/api/v1/namespaces/default", code=500):
             assert refused(server)
@@ -239,7 +239,7 @@ def test_a_node_that_is_renamed_or_gone_is_503(api: APIServer, tmp_path: Path) -
         assert bound(server, node="vk-2") == EFFECT
         assert "not found" in refused(server, node="never")
         api.put_node("never")
-        server.pass_time(1.1)  # an absent one is asked for again each second
+        server.pass_time(1.1)  # a missing node is retried every second
         assert bound(server, node="never") == []
 
 
@@ -290,7 +290,7 @@ def test_a_bad_answer_is_503_in_time_and_the_next_good_one_counts(
             began = time.monotonic()
             assert refused(server)
             assert time.monotonic() - began < 2.5
-            assert bound(server, node="worker") == []  # others are not held up
+            assert bound(server, node="worker") == []  # other bindings are not delayed
         server.pass_time(2)
         assert bound(server) == EFFECT
 
@@ -326,7 +326,7 @@ def test_a_node_once_known_stays_known_in_an_outage(api: APIServer, tmp_path: Pa
         with api.fault("status", NODES, code=403):
             server.pass_time(61)
             assert bound(server) == EFFECT
-            server.pass_time(601)  # as long as the last good answer counts
+            server.pass_time(601)  # the last good answer is too old now
             assert "forbidden" in refused(server)
 
 
@@ -347,5 +347,5 @@ def test_slow_pods_do_not_hold_up_bindings_to_normal_nodes(api: APIServer, tmp_p
                 assert "in time" in (reason := each.result()) or "timed out" in reason
             assert time.monotonic() - began < 6
         assert bound(server, names[0]) == EFFECT
-        # What nobody waits for any more was never asked.
+        # Lookups whose callers have timed out are never sent.
         assert api.count("GET", PODS) < len(names)

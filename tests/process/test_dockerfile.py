@@ -1,4 +1,4 @@
-"""The Dockerfile, without Docker: what it says, and that what it copies can run as it says."""
+"""Checks the Dockerfile without Docker: its instructions, and that the copied files run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def arguments(instruction: str) -> list[str]:
 
 
 def sources() -> list[str]:
-    """What is copied from the repository, in the order of the steps."""
+    """Return the paths copied from the repository, in order."""
     copies = [shlex.split(arguments) for name, arguments in STEPS if name == "COPY"]
     return [source for copy in copies if not copy[0].startswith("--from") for source in copy[:-1]]
 
@@ -81,7 +81,7 @@ def test_all_that_is_copied_is_there_and_not_ignored() -> None:
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    """The last stage's files that come from the repository."""
+    """Copy the repository's files of the last stage into a directory."""
     for source in sources():
         if (ROOT / source).is_dir():
             ignored = shutil.ignore_patterns("__pycache__")
@@ -101,7 +101,7 @@ def test_the_command_serves_on_port_and_writes_no_file(image: Path) -> None:
         [sys.executable, *rest],
         cwd=image / directory.lstrip("/"),
         env={
-            **settings,  # and nothing of this process's environment
+            **settings,  # without this process's environment
             "HOME": str(image),
             "TMPDIR": str(image),
             "PORT": str(port),

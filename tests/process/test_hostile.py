@@ -1,4 +1,4 @@
-"""Bodies and clients that mean no good: each gets an answer, and the next good one as well."""
+"""Hostile bodies and clients: each gets a response, and later valid requests still succeed."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def still_well(server: Server) -> Iterator[None]:
-    """After each test a good review is answered, and nothing unexpected was logged."""
+    """Check after each test that a valid review succeeds and nothing unexpected was logged."""
     yield
     assert "patch" in checked(server.post(GOOD), GOOD)
     assert server.log_lines() == []
 
 
 def resident(server: Server) -> float:
-    """The memory in bytes that the worker has."""
+    """Return the worker's resident memory in bytes."""
     return server.metric("process_resident_memory_bytes")
 
 
-# The server is the same for all examples, and a busy machine is no finding. There are more examples
-# in unit/test_any_body.py.
+# All examples share one server, and a slow machine is not a failure. unit/test_any_body.py has more
+# examples.
 IGNORED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
@@ -60,7 +60,7 @@ def test_any_body_that_is_no_review_is_400(server: Server, body: bytes) -> None:
 
 
 def good_with(field: str) -> bytes:
-    """A good review with one more field, as text, before all others of the pod."""
+    """Return a valid review with this text as an additional first field of the pod."""
     return json.dumps(GOOD).replace('"metadata": {', f'{field}, "metadata": {{').encode()
 
 
@@ -75,8 +75,8 @@ def good_with(field: str) -> bytes:
         ('"x": NaN', 400),
         ('"x": "\\ud800"', 400),
         ('"x": "\\ud83d\\ude00"', 200),
-        ('"spec": 5', 400),  # given twice, and each must be of the right form
-        ('"spec": {"nodeName": "x"}', 200),  # given twice: the last one counts
+        ('"spec": 5', 400),  # duplicate key: both values are validated
+        ('"spec": {"nodeName": "x"}', 200),  # duplicate key: the last one wins
         ('"x": 01', 400),
         ('"x": "\t"', 400),
     ],
@@ -92,7 +92,7 @@ def test_invalid_utf_8_is_no_json(server: Server) -> None:
 
 
 def raw(server: Server, *parts: bytes, silence: float = 5.0) -> bytes:
-    """Send bytes as they are, and return what comes back until the server closes or is silent."""
+    """Send raw bytes and return the response until the server closes or goes silent."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=silence) as connection:
         for part in parts:
             connection.sendall(part)

@@ -1,4 +1,4 @@
-"""Every host gives the same answers, byte by byte."""
+"""Every host returns byte-identical responses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from local import local
 from reviews import PROFILE, REVIEWS
 from server import DATA, Server, Service, review_of, serving, wait_until
 
-# All are in unit/test_cases.py.
+# unit/test_cases.py runs all cases.
 SOME_CASES = (
     "a-mirror-pod-is-untouched",
     "a-namespace-can-be-chosen-by-its-name",
@@ -48,7 +48,7 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def hosts(profile: Path) -> Iterator[Mapping[str, Service]]:
-    """The hosts, and the function alone, whose answers they have to give."""
+    """The hosts, and the function in process as the reference."""
     profile.write_text(PROFILE)
     settings = {
         "ECI_PROFILE_PROVIDER": "file",

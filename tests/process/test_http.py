@@ -1,4 +1,4 @@
-"""The function's HTTP surface: methods, paths, sizes, and bodies that are no reviews."""
+"""The function's HTTP interface: methods, paths, sizes, and bodies that are not reviews."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def fails(reply: Reply, code: int, *words: str) -> None:
-    """Check that the body of an error is one clear sentence in a Kubernetes Status."""
+    """Check that the error body is a Kubernetes Status whose message is one sentence."""
     assert reply.status == code
     assert reply.headers["content-type"] == "application/json"
     status = reply.json

@@ -1,4 +1,4 @@
-"""How long a connection may be idle: in a file of its own, since other tests run meanwhile."""
+"""Idle timeout of connections. In its own file so that it runs in parallel with other tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BODY = json.dumps(review_of({"metadata": {"name": "web"}})).encode()
 
 @pytest.mark.slow
 def test_a_connection_may_be_idle_for_two_minutes(tmp_path: Path) -> None:
-    """Go's clients, as kube-apiserver, send the next request on one that was idle up to 90."""
+    """Go clients such as kube-apiserver reuse connections that were idle for up to 90 seconds."""
     secret = Secret(tmp_path / "secret")
     tls = {**FILE, "ECI_PROFILE_TLS_DIR": str(secret.directory)}
     with (

@@ -1,4 +1,4 @@
-"""Bodies of the limit: none takes much time or memory, whatever is in it."""
+"""Bodies at the size limit take bounded time and memory, whatever their content."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PREFERRED = f"{AFFINITY}.preferredDuringSchedulingIgnoredDuringExecution"
 
 
 def of_limit(head: str, item: str, tail: str) -> bytes:
-    """A body just below the limit; ``item`` is repeated, and {} in it is a number."""
+    """Return a body just below the limit that repeats ``item``, with {} replaced by a counter."""
     items, size, number = [], len(head) + len(tail), 0
     while size < LIMIT - 64:
         items.append(item.replace("{}", str(number)))
@@ -38,7 +38,7 @@ def of_limit(head: str, item: str, tail: str) -> bytes:
 
 
 def in_pod(path: str, brackets: str, item: str) -> bytes:
-    """A review of a pod, in which one field has as many items as fit."""
+    """Return a review of a pod in which one field has as many items as fit."""
     before, after = json.dumps(review_of({"x": "?"})).split('"x": "?"')
     keys = path.split(".")
     head = before + "".join(f'"{key}": {{' for key in keys[:-1]) + f'"{keys[-1]}": {brackets[0]}'
@@ -46,7 +46,7 @@ def in_pod(path: str, brackets: str, item: str) -> bytes:
 
 
 def of_profile(text: str) -> bytes:
-    """A review of the profile, whose selectors repeat the text."""
+    """Return a review of the profile whose selectors repeat the text."""
     config_map = {"metadata": PROFILE, "data": {"selectors": "?"}}
     review = json.dumps(review_of(config_map, resource=CONFIG_MAPS, **PROFILE))
     quoted = json.dumps(text)[1:-1]
@@ -54,13 +54,13 @@ def of_profile(text: str) -> bytes:
 
 
 def wide() -> bytes:
-    """One value that Python keeps in four bytes a character."""
+    """Return a review with a string that Python stores as four bytes per character."""
     labels = {"a": "x" * (LIMIT - 2000) + "😀"}
     return json.dumps(review_of({"metadata": {"labels": labels}}), ensure_ascii=False).encode()
 
 
 def with_data() -> bytes:
-    """A profile of very many keys."""
+    """Return a review of a profile with a very large number of keys."""
     data: dict[str, list[Any]] = {str(number): [] for number in range(500_000)}
     return json.dumps(review_of({"data": data}, resource=CONFIG_MAPS, **PROFILE)).encode()
 
@@ -106,12 +106,12 @@ BODIES = {
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """The server of a container: one process, which has freed no memory yet."""
+    """The container's server: a single fresh process."""
     environment = {
         "ECI_PROFILE_PROVIDER": "file",
         "ECI_PROFILE_FILE": str(ROOT / "k8s" / "sample" / "profile.yaml"),
         "ECI_PROFILE_LOG_LEVEL": "DEBUG",
-        "COVERAGE_PROCESS_CONFIG": "",  # what measures coverage takes memory and time
+        "COVERAGE_PROCESS_CONFIG": "",  # measuring coverage takes memory and time
     }
     with container(environment, tmp_path / "server.log") as server:
         assert "patch" in checked(server.post(GOOD), GOOD)
@@ -120,7 +120,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 class Process:
-    """The memory of a process in bytes, as Linux counts it."""
+    """Memory of a process in bytes, from Linux's /proc."""
 
     def __init__(self, pid: int) -> None:
         self._files = Path(f"/proc/{pid}")

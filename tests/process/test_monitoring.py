@@ -1,4 +1,4 @@
-"""The dashboard and the alerts, against the metrics that the function really exports."""
+"""The dashboard and alerts, checked against the metrics that the function exports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LABEL = re.compile(r'(\w+)=~?"([^"]*)"')
 
 
 def expressions() -> Iterator[tuple[str, str]]:
-    """Each expression, with the name of what it is for."""
+    """Yield the name of each panel or alert, and its expression."""
     dashboard = json.loads((MONITORING / "dashboard.json").read_text("utf-8"))
     for panel in dashboard["panels"]:
         for target in panel["targets"]:
@@ -36,9 +36,9 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, str]]]:
-    """The labels of every series that a server exports from its start, by name.
+    """The labels of every series that a server exports at startup, by metric name.
 
-    Its profile has a selector that is audited.
+    Its profile has a selector in audit mode.
     """
     folder = tmp_path_factory.mktemp("monitoring")
     config_map = {"kind": "ConfigMap", "metadata": {"name": "eci-profile"}}

@@ -1,4 +1,4 @@
-"""`/readyz` and `make try` say so where the profile in force is not the one that is written."""
+"""`/readyz` and `make try` report that the profile in force is older than the stored one."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_readyz_and_try_say_so(case: str, server: Server, profile: Path) -> None
     assert outdated.startswith("the last good profile is in force, ")
     assert why in outdated
     result = tried(server)
-    assert "+  nodeSelector:" in result.stdout  # the last good one is in force
+    assert "+  nodeSelector:" in result.stdout  # the last valid profile is in force
     assert result.stderr == f"Warning: {outdated}\n"
 
     profile.write_text(GOOD)

@@ -1,4 +1,4 @@
-"""The processes of functions-framework's command: one is killed, some are replaced."""
+"""Worker processes of functions-framework: killed workers and rolling restarts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BODY = json.dumps(REVIEW).encode()
 
 
 def workers(server: Server, count: int) -> list[int]:
-    """The processes that answer, children of the one that was started, once they are so many."""
+    """Wait for this many worker processes and return their PIDs."""
     pid = server.process.pid
     end = time.monotonic() + 5
     while len(found := Path(f"/proc/{pid}/task/{pid}/children").read_text().split()) != count:
@@ -36,7 +36,7 @@ def workers(server: Server, count: int) -> list[int]:
 
 
 class Load:
-    """Clients that send reviews on kept connections, and connect anew when one ends."""
+    """Clients that send reviews on keep-alive connections and reconnect when one closes."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -88,7 +88,7 @@ def test_a_killed_worker_takes_only_the_reviews_along_that_it_works_on(
 
 
 def test_replicas_restarted_in_turn_lose_no_review(tmp_path: Path) -> None:
-    """As a Deployment does it: one that isn't ready gets no new connections, and then ends."""
+    """As in a rolling update: a replica stops receiving connections before it terminates."""
     failures: list[BaseException] = []
     answered: list[Server] = []
     done = threading.Event()
@@ -120,7 +120,7 @@ def test_replicas_restarted_in_turn_lose_no_review(tmp_path: Path) -> None:
         for index in range(2):
             old, new = service[index], start(f"new-{index}")
             old.process.send_signal(signal.SIGTERM)
-            time.sleep(0.5)  # until the cluster has noticed
+            time.sleep(0.5)  # time for the cluster to notice
             service[index] = new
             assert old.process.wait(15) == 0
         time.sleep(0.5)

@@ -1,4 +1,4 @@
-"""The profile while it is used: broken, emptied, deleted, huge, edited, and the clock moved."""
+"""Changes while the profile is in use: broken, emptied, deleted, huge, edited; clock changes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ POD = {
 
 
 def version(number: int) -> str:
-    """A profile of which each part says which version it is of."""
+    """Return a profile in which every part carries the version number."""
     effect = {
         "annotations": {f"example.com/{place}": f"v{number}" for place in ("a", "b", "c")},
         "labels": {"version": f"v{number}"},
@@ -78,14 +78,14 @@ def server(environment: dict[str, str], log: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def function(environment: dict[str, str]) -> Iterator[Local]:
-    """It alone: where a server would only add time."""
+    """The function in process, for tests that do not need a server."""
     with local(environment) as function:
         assert in_force(function) == "v0"
         yield function
 
 
 def in_force(server: Service) -> str | None:
-    """The version that answers; the answer must belong to it wholly."""
+    """Return the version in force; check that the whole response belongs to it."""
     review = review_of(POD)
     response = checked(server.post(review), review)
     name = response.get("auditAnnotations", {}).get("selectors")
@@ -158,7 +158,7 @@ def test_a_profile_of_a_mebibyte_with_ten_thousand_selectors_counts(
 
 
 def delays(server: Server, seconds: float) -> list[float]:
-    """How long each of many reviews takes, one after another."""
+    """Send reviews one after another and return how long each took."""
     body = json.dumps(review_of(POD)).encode()
     found = []
     with contextlib.closing(server.connect()) as connection:
@@ -190,12 +190,12 @@ def test_no_review_waits_while_ten_thousand_selectors_load(tmp_path: Path) -> No
     profile = tmp_path / "profile.yaml"
     profile.write_text(written(0, 1))
     longest = []
-    # It is loaded ahead of the end of the TTL: a tenth of it is longer than loading takes.
+    # The profile is refreshed a tenth of the TTL before it expires, which exceeds the load time.
     environment = {
         "ECI_PROFILE_PROVIDER": "file",
         "ECI_PROFILE_FILE": str(profile),
         "ECI_PROFILE_TTL": "3",
-        "COVERAGE_PROCESS_CONFIG": "",  # to measure it takes a multiple of the time
+        "COVERAGE_PROCESS_CONFIG": "",  # measuring coverage makes it several times slower
     }
     with container(environment, tmp_path / "server.log") as server:
         assert server.post(review_of(POD)).status == 200
@@ -204,7 +204,7 @@ def test_no_review_waits_while_ten_thousand_selectors_load(tmp_path: Path) -> No
             (tmp_path / "new.yaml").replace(profile)
             longest.append(max(delays(server, 3.5)))
             assert server.metric("eci_profile_profile_selectors") == 10_000
-    assert min(longest) < 0.025, longest  # what else the machine does is no finding
+    assert min(longest) < 0.025, longest  # min: other load on the machine doesn't count
 
 
 def test_while_it_is_edited_each_answer_belongs_to_one_version(
@@ -218,7 +218,7 @@ def test_while_it_is_edited_each_answer_belongs_to_one_version(
         try:
             while not done.is_set():
                 seen.append(in_force(server))
-        except BaseException as error:  # shown by the assertion below
+        except BaseException as error:  # reported by the assertion below
             failures.append(error)
 
     threads = [threading.Thread(target=load) for _ in range(4)]
@@ -236,7 +236,7 @@ def test_while_it_is_edited_each_answer_belongs_to_one_version(
     assert len(set(seen)) > 10
 
 
-@pytest.mark.no_cover  # it takes twice the time
+@pytest.mark.no_cover  # coverage doubles the time
 def test_five_thousand_namespaces_in_any_order_are_told_apart(
     api: APIServer, function: Local
 ) -> None:
@@ -298,9 +298,9 @@ def test_a_clock_that_is_set_back_and_forward_changes_nothing(
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
-    # gunicorn sleeps in a way that libfaketime breaks; --debug serves without it.
+    # libfaketime breaks gunicorn's sleep; --debug serves without gunicorn.
     with serving(faked, tmp_path / "server.log", "--debug") as server:
-        # libfaketime makes it slow
+        # Startup is slow under libfaketime.
         wait_until(lambda: server.request("GET", "/readyz").status == 200)
         assert in_force(server) == "v0"
         for number, offset in enumerate(("+30d", "-30d", "+0"), 1):

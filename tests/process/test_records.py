@@ -1,4 +1,4 @@
-"""Log lines and metrics are written a little after the answers; none is lost."""
+"""Log lines and metrics are written shortly after the response; none is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The container's own server: TLS, certificates that are renewed, and the end of the process."""
+"""The container's server: TLS, certificate renewal and shutdown."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def send(connection: http.client.HTTPConnection) -> Reply:
 
 
 def serial(server: Server) -> int:
-    """Of the certificate that a new connection is shown."""
+    """Return the serial number of the certificate shown to a new connection."""
     with contextlib.closing(server.connect()) as connection:
         connection.connect()
         assert isinstance(connection.sock, ssl.SSLSocket)
@@ -74,7 +74,7 @@ def serial(server: Server) -> int:
 
 
 def replaced(secret: Secret, server: Server) -> int:
-    """Renew the certificate, wait until it is shown, and return its serial number."""
+    """Renew the certificate, wait until the server uses it, and return its serial number."""
     renewed = secret.renew()
     wait_until(lambda: serial(server) == renewed)
     return renewed
@@ -84,7 +84,7 @@ def replaced(secret: Secret, server: Server) -> int:
 def load(
     client: Callable[[threading.Event], None], clients: int = CLIENTS
 ) -> Iterator[list[BaseException]]:
-    """Run clients at once until the block ends, and then have what failed in them."""
+    """Run concurrent clients until the block ends, and collect their failures."""
     failures: list[BaseException] = []
     done = threading.Event()
 
@@ -110,7 +110,7 @@ def test_it_serves_tls_with_names_and_without(secret: Secret, log: Path) -> None
         assert checked(server.post(REVIEW), REVIEW)["patch"]
         assert server.request("GET", "/readyz").status == 200
         by_address = http.client.HTTPSConnection("127.0.0.1", server.port, context=server.tls)
-        assert send(by_address).status == 200  # a client that names an address sends no SNI
+        assert send(by_address).status == 200  # no SNI is sent for an IP address
         by_address.close()
 
 
@@ -134,7 +134,7 @@ def test_not_tls_1_1(secret: Secret, log: Path) -> None:
 
 
 def test_answers_do_not_wait_for_acknowledgements(log: Path) -> None:
-    """Head and body are two packets, and Linux acknowledges the first after 40 ms if need be."""
+    """With Nagle's algorithm, the body would wait for Linux's delayed ACK (40 ms) of the head."""
     with container(FILE, log) as server, contextlib.closing(server.connect()) as connection:
         began = time.monotonic()
         for _ in range(100):
@@ -143,16 +143,16 @@ def test_answers_do_not_wait_for_acknowledgements(log: Path) -> None:
 
 
 def talk(server: Server, done: threading.Event, *, kept: bool) -> int:
-    """Send reviews until told to stop, and at least 400; how many.
+    """Send at least 400 reviews, until ``done`` is set; return how many were sent.
 
-    Stricter than Go's client, which sends a request again if a kept connection turns out to be
-    closed before anything of it was written: here each request has to be answered at once.
+    Stricter than Go's client, which retries a request if a kept connection was closed before
+    anything was written: here the first attempt must succeed.
     """
     count = 0
     while count < 400 or not done.is_set():
         with contextlib.closing(server.connect()) as connection:
             connection.connect()
-            connection.auto_open = 0  # a connection that was closed shall fail
+            connection.auto_open = 0  # fail on a closed connection
             more = True
             while more and (count < 400 or not done.is_set()):
                 reply = send(connection)
@@ -164,7 +164,7 @@ def talk(server: Server, done: threading.Event, *, kept: bool) -> int:
 
 @pytest.mark.parametrize("client_ca", [False, True], ids=["granian", "uvicorn"])
 def test_certificates_are_replaced_under_load(client_ca: bool, secret: Secret, log: Path) -> None:
-    """At least 5000 requests on 8 kept connections and as many on fresh ones, and no failure."""
+    """At least 5000 requests each on 8 kept connections and on fresh ones, without a failure."""
     counts: dict[bool, list[int]] = {True: [], False: []}
     settings = {"ECI_PROFILE_LOG_LEVEL": "warning"}
     if client_ca:
@@ -181,7 +181,7 @@ def test_certificates_are_replaced_under_load(client_ca: bool, secret: Secret, l
             for _ in range(4):
                 renewed = replaced(secret, server)
                 time.sleep(1)
-                # No connection is accepted with an old certificate any more.
+                # No new connection gets the old certificate.
                 assert {serial(server) for _ in range(20)} == {renewed}
         assert kept + fresh == []
         assert len(counts[True]) == len(counts[False]) == 8
@@ -208,7 +208,7 @@ def test_a_kept_connection_ends_with_an_answer_after_the_certificate_is_replaced
 
 
 def test_what_served_an_old_certificate_ends(secret: Secret, log: Path) -> None:
-    """Here 2 s after it was replaced, instead of 180."""
+    """Connections and threads with the old certificate end after 180 s, here 2 s."""
     program = "from handler import serve; serve._KEEP_ALIVE = 2; serve.main()"
     port = free_port()
     settings = {**FILE, "PORT": str(port), "ECI_PROFILE_TLS_DIR": str(secret.directory)}
@@ -238,7 +238,7 @@ def test_what_served_an_old_certificate_ends(secret: Secret, log: Path) -> None:
 def test_go_loses_no_request_when_certificates_are_replaced(
     secret: Secret, log: Path, tmp_path: Path
 ) -> None:
-    """Go's own HTTP client, set up as kube-apiserver's for webhooks, in bursts of 40."""
+    """Go's HTTP client, configured as in kube-apiserver for webhooks, in bursts of 40."""
     program = go.build(go.CLIENT, tmp_path)
     review, ca = tmp_path / "review.json", tmp_path / "ca.crt"
     review.write_bytes(BODY)
@@ -282,7 +282,7 @@ def test_a_pair_that_does_not_match_is_not_taken_over(secret: Secret, log: Path)
 
 
 def test_reviews_may_need_a_client_certificate(secret: Secret, log: Path) -> None:
-    """Probes do without: kubelet has none."""
+    """Probes need none, because kubelet has none."""
     old, new = trustme.CA(), trustme.CA()
     client_ca = secret.directory / "client-ca.crt"
     old.cert_pem.write_to_path(str(client_ca))
@@ -327,7 +327,7 @@ def test_a_session_of_a_removed_client_ca_is_not_resumed(
     client_ca = secret.write_client_ca(old)
 
     def answered(client: ssl.SSLContext, session: ssl.SSLSession | None = None) -> ssl.SSLSession:
-        """Send a review, and return the session, with which another connection may go on."""
+        """Send a review and return the TLS session, for resumption by another connection."""
         with (
             socket.create_connection(("127.0.0.1", server.port), timeout=10) as plain,
             client.wrap_socket(plain, server_hostname="localhost", session=session) as connection,
@@ -352,7 +352,7 @@ def test_a_session_of_a_removed_client_ca_is_not_resumed(
 
 
 def test_sigterm_under_load_loses_no_request(secret: Secret, tmp_path: Path) -> None:
-    """Clients come by a Service: once a replica isn't ready, new connections go to the other."""
+    """Like a Service: once a replica is not ready, new connections go to the other one."""
     served: list[Server] = []
 
     with (
@@ -489,7 +489,7 @@ def chunked(body: bytes, size: int = 5000) -> bytes:
 @pytest.mark.parametrize("length", ["content-length", "chunks", "both", "both, chunks first"])
 @pytest.mark.parametrize("size", [LIMIT, LIMIT + 1, 5 * LIMIT])
 def test_a_body_beyond_the_limit_is_413(length: str, size: int, log: Path) -> None:
-    """Also where the content-length says less than the chunks have."""
+    """Also where the Content-Length is smaller than the chunked body."""
     fields = {
         "content-length": f"Content-Length: {size}\r\n",
         "chunks": "Transfer-Encoding: chunked\r\n",
@@ -509,7 +509,7 @@ def test_a_body_beyond_the_limit_is_413(length: str, size: int, log: Path) -> No
 
 
 def resident(server: Server) -> int:
-    """Bytes."""
+    """Return the server's resident memory in bytes."""
     return 4096 * int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1])
 
 
@@ -523,7 +523,7 @@ def test_bodies_far_beyond_the_limit_take_no_memory(log: Path) -> None:
                 part = b" " * 50_000
                 if "chunked" in head:
                     part = chunked(part)[: -len(b"0\r\n\r\n")]
-                with contextlib.suppress(OSError):  # it need not read on
+                with contextlib.suppress(OSError):  # the server may stop reading
                     for _ in range(4000):
                         connection.sendall(part)
                 with contextlib.suppress(OSError):
@@ -548,7 +548,7 @@ def test_a_client_that_leaves_halfway_harms_nobody(log: Path) -> None:
 def test_senders_that_stop_halfway_keep_nobody_waiting(
     tls: bool, secret: Secret, log: Path
 ) -> None:
-    """Before and amid the handshake, the head and the body."""
+    """Before and during the handshake, the head and the body."""
     with contextlib.ExitStack() as stack:
         host = serving(secret, log) if tls else container(FILE, log)
         server = stack.enter_context(host)
@@ -567,7 +567,7 @@ def test_senders_that_stop_halfway_keep_nobody_waiting(
 
 
 def failed_start(**settings: str) -> str:
-    """The sentence with which it ends."""
+    """Return the startup error message."""
     ended = subprocess.run(
         SERVE,
         env={**clean_environment(), **FILE, "PORT": str(free_port()), **settings},
@@ -599,7 +599,7 @@ def _pem(key: Any, form: str) -> bytes:
     return written
 
 
-# What `openssl ecparam -genkey` writes first: the name of P-256.
+# `openssl ecparam -genkey` writes this before the key: the OID of P-256.
 _EC_PARAMETERS = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
 
 KEYS: dict[str, tuple[Callable[[], Any], str, bytes, bool]] = {
@@ -630,7 +630,7 @@ KEYS: dict[str, tuple[Callable[[], Any], str, bytes, bool]] = {
 
 @pytest.mark.parametrize("name", KEYS)
 def test_a_key_may_be_in_any_form(name: str, secret: Secret, log: Path) -> None:
-    """granian would end the process with a key on P-521, which uvicorn takes."""
+    """granian exits on a P-521 key; uvicorn accepts it."""
     generate, form, before, by_granian = KEYS[name]
     key = generate()
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
@@ -746,7 +746,7 @@ def test_the_default_ports_are_8080_and_with_tls_8443(secret: Secret) -> None:
     tls = {"ECI_PROFILE_TLS_DIR": str(secret.directory)}
     for port, settings in ((8080, {}), (8443, tls)):
         with contextlib.ExitStack() as stack:
-            with contextlib.suppress(OSError):  # in use already, which is as good
+            with contextlib.suppress(OSError):  # already in use, which also proves the default
                 stack.enter_context(socket.create_server(("", port)))
             sentence = failed_start(PORT="", **settings)
             assert sentence == f"eci-profile: PORT {port} can't be had: Address already in use"

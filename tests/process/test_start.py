@@ -1,4 +1,4 @@
-"""A start that ends at once, as a real process: its exit code, and the one line it writes."""
+"""Startup failures of a real process: the exit code and the one-line message."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from handler.settings import ServerSettings, Settings, described
 
 
 def ends(**settings: str) -> str:
-    """What the start says; unit/test_file.py has every case."""
+    """Return the startup error; unit/test_file.py has every case."""
     ended = subprocess.run(
         [*command(), "--port", "1"],
         env={**clean_environment(), "HOME": "/nonexistent", **settings},
