@@ -1,4 +1,4 @@
-"""Programs whose speed counts, or that do the same for long, run without measuring coverage."""
+"""Load tests run without coverage, which would slow them down."""
 
 from __future__ import annotations
 

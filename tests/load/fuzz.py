@@ -1,10 +1,11 @@
-"""Coverage-guided fuzzing: any body gets an answer, and any text a profile or its problems.
+"""Coverage-guided fuzzing: any body gets a response; any text yields a profile or its problems.
 
     python tests/load/fuzz.py reviews|profiles CORPUS [options of libFuzzer, such as -runs=100000]
 
-A finding ends the process with its stack trace, and is left in the corpus. It is one, too, if an
-input takes longer than 5 seconds or more than 1 GiB, or if one of a hundred, grown, takes more than
-three times as long each time that it is doubled, or too much memory.
+On a failure the process exits with a stack trace, and the input stays in the corpus. An input also
+fails if it takes longer than 5 seconds or more than 1 GiB. One input in a hundred is enlarged and
+repeatedly doubled: it fails if its time more than triples per doubling, or if it takes too much
+memory.
 """
 
 from __future__ import annotations
@@ -29,22 +30,22 @@ with atheris.instrument_imports(include=["handler"]):
     from handler.settings import Settings
     from handler.start import build
 
-# After what it imports is instrumented.
+# Imported only after the modules that it uses are instrumented.
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 from bounds import PROFILES, TEXT  # noqa: E402
 
-SEEDS = 200  # inputs at the beginning, each of which is grown
+SEEDS = 200  # the first inputs, all of which are checked for growth
 GROWN = 2**13  # bytes
-DOUBLED = 3  # times: one alone may turn an error at the beginning into one at the end
-FLOOR = 0.01  # seconds: what is faster is not told apart from noise
+DOUBLED = 3  # times: a single doubling may move an error from the beginning to the end
+FLOOR = 0.01  # seconds: shorter times are noise
 GROWTH = 3.0
-MEMORY = 300.0  # times the input; see the places of nested values in bounds.py
+MEMORY = 300.0  # times the size of the input; see the nested values in bounds.py
 
 PROFILE = str(ROOT / "k8s" / "sample" / "profile.yaml")
 
 
 def reviews() -> tuple[Callable[[bytes], None], list[bytes]]:
-    """Any body, beginning with what a real kube-apiserver sent."""
+    """Fuzz request bodies, seeded with reviews from a real kube-apiserver."""
     settings = Settings(provider="file", file=PROFILE, ttl=3600)
     function = build(settings)
     loop = asyncio.new_event_loop()
@@ -59,7 +60,7 @@ def reviews() -> tuple[Callable[[bytes], None], list[bytes]]:
 
 
 def profiles() -> tuple[Callable[[bytes], None], list[bytes]]:
-    """Any text as selectors and as the virtual node, with all that is said of it."""
+    """Fuzz the text of selectors and of the virtual node, including all warnings about it."""
 
     def one(text: bytes) -> None:
         written = text.decode("utf-8", "replace")
@@ -77,7 +78,7 @@ def profiles() -> tuple[Callable[[bytes], None], list[bytes]]:
 
 
 def bounded(one: Callable[[bytes], None]) -> Callable[[bytes], None]:
-    """The same, and for one of a hundred inputs, that its work grows as the input does."""
+    """Wrap ``one``; for one input in a hundred, also check how time and memory grow."""
     count = 0
 
     def checked(given: bytes) -> None:
@@ -95,7 +96,7 @@ def grows(one: Callable[[bytes], None], given: bytes) -> None:
     begin, middle, end = given[:first], given[first:third], given[third:]
     once = begin + middle * (GROWN // len(middle)) + end
     doubled = begin + middle * (2**DOUBLED * GROWN // len(middle)) + end
-    for _ in range(5):  # what disturbs one run doesn't disturb all
+    for _ in range(5):  # retry, since other load on the machine may disturb a run
         after = seconds(one, doubled)
         if after <= GROWTH**DOUBLED * max(FLOOR, seconds(one, once)):
             break

@@ -1,4 +1,4 @@
-"""Whether the benchmark works; what it finds is not judged here."""
+"""The benchmark runs; its results are not checked here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing for a short while; `make fuzz` does it for longer."""
+"""A short run of coverage-guided fuzzing; `make fuzz` runs longer."""
 
 from __future__ import annotations
 

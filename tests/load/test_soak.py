@@ -1,4 +1,4 @@
-"""One process that lives long; `make soak` has it answer more reviews."""
+"""One long-running process; `make soak` sends it more reviews."""
 
 from __future__ import annotations
 

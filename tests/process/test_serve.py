@@ -164,7 +164,7 @@ def talk(server: Server, done: threading.Event, *, kept: bool) -> int:
 
 @pytest.mark.parametrize("client_ca", [False, True], ids=["granian", "uvicorn"])
 def test_certificates_are_replaced_under_load(client_ca: bool, secret: Secret, log: Path) -> None:
-    """At least 5000 requests each on 8 kept connections and on fresh ones, without a failure."""
+    """At least 5000 requests, on 8 kept connections and on fresh ones, without a failure."""
     counts: dict[bool, list[int]] = {True: [], False: []}
     settings = {"ECI_PROFILE_LOG_LEVEL": "warning"}
     if client_ca:
