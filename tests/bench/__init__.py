@@ -1,1 +1,1 @@
-"""The benchmark: ratios of the function to others, measured side by side. See ``make bench``."""
+"""The benchmark: compares the function with others, measured side by side. See ``make bench``."""

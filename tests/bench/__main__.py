@@ -1,4 +1,4 @@
-"""Runs the benchmark, and prints and writes what it finds. ``--help`` tells how."""
+"""Runs the benchmark, and prints and writes the results. See ``--help``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["main"]
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure everything there is, or what is asked for."""
+    """Run all measurements, or the selected ones."""
     parts = {
         "deployed": deployed,
         "throughput": throughput,

@@ -1,4 +1,4 @@
-"""The server of the image before granian: uvicorn with h11 on asyncio, and Python's TLS.
+"""The image's previous server, before granian: uvicorn with h11 on asyncio, and Python's TLS.
 
 ``PORT``, ``ECI_PROFILE_TLS_DIR`` and the function's own settings are as for ``handler.serve``.
 """

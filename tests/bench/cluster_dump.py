@@ -1,4 +1,4 @@
-"""What ``kubectl get pods,deployments,... -A -o json`` prints of a large cluster.
+"""Generates what ``kubectl get pods,deployments,... -A -o json`` prints for a large cluster.
 
 ``python -m bench.cluster_dump PODS NAMESPACES`` writes it to standard output. The pods are those of
 Deployments, StatefulSets, CronJobs and DaemonSets; with kubectl's indentation each takes 14 kB.
@@ -19,7 +19,7 @@ Object = dict[str, Any]
 
 
 def objects(pods: int, namespaces: int) -> Iterator[Object]:
-    """The objects: pods first, as kubectl has them in the order in which it is asked."""
+    """Yield the objects, pods first: kubectl prints kinds in the order of its arguments."""
     workloads = pods // _REPLICAS
     for number in range(workloads):
         for replica in range(_REPLICAS):
@@ -32,7 +32,7 @@ def objects(pods: int, namespaces: int) -> Iterator[Object]:
 
 
 def dump(pods: int, namespaces: int, stream: TextIO) -> None:
-    """Write them as kubectl does, indented by four spaces."""
+    """Write the objects as kubectl does, indented by four spaces."""
     stream.write('{\n    "apiVersion": "v1",\n    "items": [')
     separator = "\n"
     for each in objects(pods, namespaces):

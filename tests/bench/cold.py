@@ -1,6 +1,6 @@
-"""Cold starts: from exec to the first patched answer, beside the bare framework's first answer.
+"""Cold starts: time from exec to the first patched response, compared with the bare framework.
 
-All bytecode is compiled before, as it is in the image.
+All bytecode is compiled beforehand, as in the image.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _GOALS = {"provider file": 1.3, "provider cm": 1.8}
 
 
 def measure(plan: Plan, results: Results, folder: Path) -> None:
-    """Add rows for both providers, by time and by CPU time."""
+    """Add rows for both providers: wall time and CPU time."""
     for directory in ("handler", "tests/bench"):
         compileall.compile_dir(ROOT / directory, quiet=1)
     body = inputs.review(inputs.SMALL, "app-4")

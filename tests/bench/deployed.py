@@ -1,7 +1,7 @@
-"""The image's server over TLS, as an API server calls it, beside others in the same run.
+"""The image's server over TLS, called as by an API server, compared with others in the same run.
 
-The others: the server of the image before granian, one of the same stack that does nothing, and
-one in Go that answers a constant patch, where there is Go.
+The others are the image's previous server (before granian), a server of the same stack that does
+nothing and, if Go is installed, a Go server that returns a constant patch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .results import Plan, Results
 __all__ = ["measure"]
 
 _SELECTORS = 10
-_KEPT = 25  # idle connections that an API server keeps for a webhook
+_KEPT = 25  # idle connections that an API server keeps per webhook
 _CPU_GOALS = {"8 kept": 0.5, "64 kept": 0.45, "64, a handshake each": 0.42}
 _P99_GOALS = {"bursts of 64": 0.75}
 

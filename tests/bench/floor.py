@@ -1,4 +1,4 @@
-"""The least that a functions-framework ASGI function can do: read the body, return bytes."""
+"""A minimal functions-framework ASGI function: reads the body and returns constant bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the benchmark sends, and the profiles in force meanwhile."""
+"""Reviews that the benchmark sends, and the profiles that it uses."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from server import DATA
 __all__ = ["LARGE", "SMALL", "config_map", "namespace_labels", "profile", "review"]
 
 SMALL = 3_000
-"""Bytes of a review of a small pod without its managedFields."""
+"""Size in bytes of a review of a small pod without managedFields."""
 LARGE = 75_000
-"""Bytes of a review of a pod with many containers."""
+"""Size in bytes of a review of a pod with many containers."""
 
 
 def profile(selectors: int) -> list[dict[str, Any]]:
-    """A profile of this many selectors, each second of which asks for the namespace as well."""
+    """Return a profile with this many selectors; every second one has a namespaceSelector."""
     return [
         {
             "name": f"selector-{number}",
@@ -40,7 +40,7 @@ def profile(selectors: int) -> list[dict[str, Any]]:
 
 
 def config_map(path: Path, selectors: int) -> Path:
-    """Write a file for the provider ``file`` with a profile of this many selectors."""
+    """Write a profile with this many selectors as a file for the ``file`` provider."""
     data = {"selectors": json.dumps(profile(selectors))}
     metadata = {"name": "eci-profile", "namespace": "kube-system"}
     path.write_text(json.dumps({"kind": "ConfigMap", "metadata": metadata, "data": data}))
@@ -48,12 +48,12 @@ def config_map(path: Path, selectors: int) -> Path:
 
 
 def namespace_labels(number: int) -> dict[str, str]:
-    """The labels of a namespace."""
+    """Return the labels of a namespace."""
     return {"team": f"team-{number % 100}", "environment": "production", "owner": f"owner-{number}"}
 
 
 def review(size: int, app: str, namespace: str = "team-a") -> bytes:
-    """A review of about this many bytes, of a pod with this value of the label ``app``."""
+    """Return a review of about ``size`` bytes for a pod with this ``app`` label."""
     found = json.loads((DATA / "reviews" / "pod-of-deployment.json").read_text())
     found["request"]["namespace"] = namespace
     pod = found["request"]["object"]

@@ -1,8 +1,8 @@
-"""A load generator: keeps connections busy with one request each, and times the answers.
+"""A load generator: keeps one request in flight per connection and measures response times.
 
-It runs in a process of its own: ``python -m bench.load`` with its arguments as JSON on standard
-input and its findings as JSON on standard output. Plain sockets and epoll, since every
-microsecond that it takes is one that the server doesn't get on a small machine.
+It runs as a separate process: ``python -m bench.load`` reads its arguments as JSON from standard
+input and writes its results as JSON to standard output. It uses plain sockets and epoll, to leave
+as much CPU time as possible to the server on a small machine.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from .targets import Target
 __all__ = ["Load", "run"]
 
 TICK = 1 / os.sysconf("SC_CLK_TCK")
-"""The smallest CPU time that Linux tells, in seconds."""
+"""Resolution of CPU times on Linux, in seconds."""
 _WARM_UP = 0.2
-"""Seconds, or as many as the measurement where that is shorter, whose answers don't count."""
+"""Seconds of warm-up, not measured; at most as long as the measurement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a server did under load. Times are in seconds; ``ceiling`` is in requests per second."""
+    """Results of a load run. Times are in seconds; ``ceiling`` is in requests per second."""
 
     requests: int
     seconds: float
     p50: float
     p99: float
     ceiling: float
-    """What the generator could send if it had nothing to wait for."""
+    """The rate that the generator could reach if it never had to wait."""
     cpu: float = 0.0
-    """CPU time of the server per request, warm-up included."""
+    """CPU time of the server per request, including the warm-up."""
     sent: int = 0
-    """Requests with those of the warm-up."""
+    """Number of requests, including the warm-up."""
 
     @property
     def rate(self) -> float:
@@ -61,9 +61,9 @@ def run(
     seconds: float = 0.0,
     requests: int = 0,
 ) -> Load:
-    """Post the bodies in turn, for a time or a number of requests.
+    """Post the bodies in turn, for a duration or a number of requests.
 
-    Raises RuntimeError where an answer is not 200.
+    Raises RuntimeError if a response is not 200.
     """
     arguments = {
         "port": target.port,
@@ -123,7 +123,7 @@ class _Connection:
             select.select([], [self], [], 30)
 
     def receive(self) -> bool:
-        """Take what there is; whether the answer is complete."""
+        """Read the available bytes; return whether the response is complete."""
         try:
             data = self._socket.recv(65536)
         except (BlockingIOError, ssl.SSLWantReadError):
@@ -158,7 +158,7 @@ def _generate(
     poll = selectors.DefaultSelector()
     number = 0
     times: list[float] = []
-    # All are open before the first request: a handshake would keep the answers from being read.
+    # Open all connections before the first request: a handshake would delay reading responses.
     count = min(connections, requests or connections)
     opened = [_Connection(port, tls) for _ in range(count)]
     warm = time.perf_counter() + (min(_WARM_UP, seconds) if seconds else 0.0)
@@ -182,13 +182,13 @@ def _generate(
             if warming and now >= warm:
                 warming, began, busy = False, now, time.process_time()
                 times.clear()
-            # A slow server may need longer for as many answers as p99 and the median want.
+            # A slow server may need longer to return enough responses for the percentiles.
             if number < requests if requests else now < end or len(times) < 2 * connections:
                 connection.send(encoded[number % len(encoded)])
                 number += 1
                 open_requests += 1
             elif not requests:
-                open_requests = 0  # answers after the end don't count
+                open_requests = 0  # responses after the end don't count
                 break
     took = time.perf_counter() - began
     busy = time.process_time() - busy

@@ -1,4 +1,4 @@
-"""The function as one would write it at first: no index, and a patch found by comparison."""
+"""A naive version of the function: no index, and a patch computed as a diff."""
 
 from __future__ import annotations
 

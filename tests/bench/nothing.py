@@ -1,4 +1,4 @@
-"""The least that the image's server can do: read the body, return bytes. Settings are as for it."""
+"""The image's server with a handler that only returns constant bytes. Same settings."""
 
 from __future__ import annotations
 

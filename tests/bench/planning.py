@@ -1,4 +1,4 @@
-"""``plan`` on a large cluster: time and memory of a process that reads what kubectl writes."""
+"""``plan`` on a large cluster: time and memory of a process that reads kubectl's output."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DRAWN = {"name": "front", "objectSelector": {"matchLabels": {"tier": "front"}},
 
 
 def measure(plan: Plan, results: Results, folder: Path) -> None:
-    """Add rows for a selector that takes all of its pods, and for one that draws some of them."""
+    """Add rows for a selector that takes all of its pods, and for one with a percentage."""
     pods, namespaces = (2_000, 50) if plan.quick else (100_000, 2_000)
     objects = folder / "cluster.json"
     with objects.open("w") as stream:
@@ -52,7 +52,7 @@ def _written(path: Path, selectors: object) -> Path:
 
 
 def _run(command: list[str]) -> tuple[float, float, float]:
-    """CPU time and time in seconds, and the most memory in MB."""
+    """Return CPU time and wall time in seconds, and peak memory in MB."""
     began = time.perf_counter()
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
         assert process.stdout

@@ -1,4 +1,4 @@
-"""The results as a picture: the ratios to the floor, and the goals as lines."""
+"""Plots the results: ratios to the floor, with the goals as lines."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["write"]
 
 
 def write(results: Results, path: Path) -> None:
-    """Write it in the format that the file's name ends in."""
-    import matplotlib as mpl  # only there for those who want the plot
+    """Write the plot; the file extension selects the format."""
+    import matplotlib as mpl  # optional dependency, only for the plot
 
     mpl.use("Agg")
-    mpl.rcParams["svg.fonttype"] = "none"  # as text: a sixth of the size
+    mpl.rcParams["svg.fonttype"] = "none"  # text instead of paths: a sixth of the size
     from matplotlib import pyplot as plt
 
     rows = [row for row in results.rows if "/" in row.name and not row.unit][::-1]

@@ -1,4 +1,4 @@
-"""Loads a profile as the function does, in a process of its own: seconds and MB that it takes.
+"""Loads a profile as the function does, in a separate process; prints the seconds and MB taken.
 
 ``python -m bench.profile_cost FILE``
 """
@@ -25,7 +25,7 @@ def _resident() -> float:
 
 if __name__ == "__main__":
     data = json.loads(Path(sys.argv[1]).read_text())["data"]
-    parse({"selectors": "[]"})  # what the first one costs alone is part of the cold start
+    parse({"selectors": "[]"})  # the one-time cost of the first parse belongs to the cold start
     before = _resident()
     began = time.perf_counter()
     matcher = Matcher(parse(data))

@@ -1,4 +1,4 @@
-"""What was measured: rows of a table, each a median over rounds, and the goals among them."""
+"""Results of the benchmark: rows of a table, each a median over rounds, some with a goal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 __all__ = ["HEADING", "Goal", "Plan", "Results", "Row"]
 
 HEADING = f"{'':75} {'median':>9} {'lowest':>9} {'highest':>9}  goal"
-"""What stands above the rows that are printed."""
+"""Header of the printed table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a row's value is to be: at least or at most."""
+    """A lower or upper limit for a row's value."""
 
     limit: float
     at_least: bool = False
@@ -35,7 +35,7 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One quantity, with what each round found; its value is the median."""
+    """One quantity with its result in each round; its value is the median."""
 
     name: str
     unit: str
@@ -60,7 +60,7 @@ class Row:
 
 @dataclass(slots=True)
 class Results:
-    """Rows in the order of measurement, and numbers behind them for the JSON and the plot."""
+    """Rows in the order of measurement, and the underlying data for the JSON and the plot."""
 
     rows: list[Row] = field(default_factory=list)
     loads: list[dict[str, Any]] = field(default_factory=list)
@@ -74,7 +74,7 @@ class Results:
         at_least: float | None = None,
         at_most: float | None = None,
     ) -> None:
-        """Add a row and print it; with a limit, it is a goal."""
+        """Add a row and print it; a limit makes it a goal."""
         goal = None
         if at_least is not None:
             goal = Goal(at_least, at_least=True)
@@ -82,10 +82,10 @@ class Results:
             goal = Goal(at_most)
         row = Row(name, unit, tuple(rounds), goal)
         self.rows.append(row)
-        print(row, flush=True)  # all of it takes minutes
+        print(row, flush=True)  # show progress, since all rounds take minutes
 
     def as_json(self) -> Mapping[str, Any]:
-        """All of it, for a file."""
+        """Return all results, for the JSON file."""
         rows = [
             {
                 **asdict(row),

@@ -1,6 +1,6 @@
-"""Large profiles and many namespaces: time per review, loading, memory, reads of the API server.
+"""Large profiles and many namespaces: time per review, loading, memory and API server reads.
 
-By the image's server.
+Measured with the image's server.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["measure"]
 
 
 def measure(plan: Plan, results: Results, folder: Path) -> None:
-    """Add rows for each."""
+    """Add the rows of all measurements."""
     sizes = [10, 1000] if plan.quick else [10, 100, 1000, 10_000]
     namespaces = 200 if plan.quick else 10_000
     _reviews(plan, results, folder, sizes)
@@ -92,7 +92,7 @@ def _cluster(plan: Plan, results: Results, folder: Path, selectors: int, namespa
             "KUBECONFIG": str(api.write_kubeconfig(folder / "kubeconfig")),
         }
         with targets.running(targets.DEPLOYED, settings, folder / "cluster.log") as server:
-            # Selectors of odd number ask for the namespace as well.
+            # Odd-numbered selectors have a namespaceSelector.
             steady = inputs.review(inputs.SMALL, "app-5", "namespace-5")
             server.first_answer(steady)
             load.run(server, [steady], connections=8, requests=100)
@@ -134,7 +134,7 @@ def _cluster_of(selectors: int, namespaces: int) -> Iterator[APIServer]:
 
 
 def _uses(server: targets.Target) -> Mapping[str, float]:
-    """How often the caches were asked, by what came of it."""
+    """Return the number of cache lookups by outcome."""
     counts = dict.fromkeys(("fresh", "loaded", "stale", "failed"), 0.0)
     for line in server.ask("GET", "/metrics")[1].decode().splitlines():
         for result in counts:

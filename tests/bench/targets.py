@@ -1,4 +1,4 @@
-"""Servers to measure, each as real processes, and what those processes use."""
+"""The servers to measure, run as real processes, and their resource usage."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A running server. ``started`` is when its process was, by time.perf_counter."""
+    """A running server. ``started`` is its start time, by time.perf_counter."""
 
     port: int
     pid: int
@@ -40,7 +40,7 @@ class Target:
     tls: bool
 
     def cpu(self) -> float:
-        """CPU seconds used by its processes so far."""
+        """CPU seconds that its processes have used so far."""
         total = 0
         for pid in self._processes():
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -48,7 +48,7 @@ class Target:
         return total / _TICK
 
     def resident(self) -> float:
-        """MB (10^6 bytes) of resident memory of its largest process, which is a worker."""
+        """Resident memory of its largest process (a worker) in MB (10^6 bytes)."""
         sizes = []
         for pid in self._processes():
             status = Path(f"/proc/{pid}/status").read_text()
@@ -57,7 +57,7 @@ class Target:
         return max(sizes)
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-        """Send one request on a connection of its own: status and body."""
+        """Send one request on a new connection; return the status and body."""
         connection: http.client.HTTPConnection
         if self.tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -74,7 +74,7 @@ class Target:
             return answer.status, answer.read()
 
     def first_answer(self, body: bytes) -> float:
-        """Ask until it answers 200; the seconds from its start."""
+        """Retry until the server returns 200; return the seconds since its start."""
         end = self.started + _START_SECONDS
         while time.perf_counter() < end:
             with contextlib.suppress(OSError, http.client.HTTPException):
@@ -97,7 +97,7 @@ class Target:
 def serving(
     source: str, settings: Mapping[str, str], log: Path
 ) -> contextlib.AbstractContextManager[Target]:
-    """Start a function by functions-framework's command. It may not answer yet."""
+    """Start a function with functions-framework's command. It may not be ready yet."""
     return running(command(source), settings, log, "--port")
 
 
@@ -105,9 +105,9 @@ def serving(
 def running(
     program: Sequence[str], settings: Mapping[str, str], log: Path, option: str = ""
 ) -> Iterator[Target]:
-    """Start a server, over TLS if the settings say so. It may not answer yet.
+    """Start a server, with TLS if the settings enable it. It may not be ready yet.
 
-    Its port is in ``PORT``, and follows the option if there is one.
+    The port is passed in ``PORT``, and after the option if one is given.
     """
     port = free_port()
     environment = {

@@ -1,4 +1,4 @@
-"""The function beside the least and a naive one, all by functions-framework's command, as HTTP."""
+"""The function compared with a minimal and a naive one, all over HTTP with functions-framework."""
 
 from __future__ import annotations
 

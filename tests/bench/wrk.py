@@ -1,4 +1,4 @@
-"""Load by wrk, where it is installed: it takes less of a small machine than ours."""
+"""Load by wrk, if installed: it uses less CPU time than our own load generator."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ wrk.headers["Content-Type"] = "application/json"
 
 
 def present() -> bool:
-    """Whether there is a wrk."""
+    """Return whether wrk is installed."""
     return shutil.which("wrk") is not None
 
 
@@ -41,10 +41,10 @@ def run(
     folder: Path,
     close: bool = False,
 ) -> Load:
-    """Post the body from one thread. With ``close``, each request has a connection of its own.
+    """Post the body from one thread. With ``close``, each request uses a new connection.
 
-    Those resume their TLS sessions, as no API server does. Raises RuntimeError if an answer isn't
-    200.
+    New connections resume TLS sessions, unlike those of an API server. Raises RuntimeError if a
+    response is not 200.
     """
     review, script = folder / "review.json", folder / "post.lua"
     review.write_bytes(body)
