@@ -1,5 +1,5 @@
-// Posts a review as kube-apiserver does: HTTP/1.1, 25 idle connections kept, sessions not resumed.
-// Prints what came of it as JSON. Each request is sent once, and any error is a failure.
+// Posts reviews like kube-apiserver: HTTP/1.1, 25 idle connections, no TLS session resumption.
+// Prints the results as JSON. Each request is sent once; any error is a failure.
 package main
 
 import (

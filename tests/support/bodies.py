@@ -1,4 +1,4 @@
-"""Bodies that no kube-apiserver sends, for hypothesis."""
+"""Hypothesis strategies for bodies that no kube-apiserver sends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ json_values = st.recursive(
 
 
 def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The place of each value within a value."""
+    """Yield the path of each nested value."""
     yield at
     if isinstance(value, dict):
         for key, child in value.items():

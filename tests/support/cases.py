@@ -1,4 +1,4 @@
-"""The pairs of files in data/cases: a profile, namespaces and a pod, and what becomes of it."""
+"""The pairs of files in data/cases: a profile, namespaces and a pod, and the expected pod."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CASES = sorted(path.name.removesuffix(".in.yaml") for path in FOLDER.glob("*.in.
 
 @dataclass(frozen=True)
 class Case:
-    """``path`` is of the profile, the namespaces and the pod; ``after`` is the pod as expected."""
+    """``path`` has the profile, the namespaces and the pod; ``after`` is the expected pod."""
 
     path: Path
     pod: dict[str, Any]

@@ -1,4 +1,4 @@
-"""The command line, ``python -m handler``: in this process, or as a real one."""
+"""Runs the command line, ``python -m handler``, in this process or in a separate one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run(
     text: str = "",
     environment: dict[str, str] | None = None,
 ) -> Result:
-    """Run it to its end in this process, with this standard input."""
+    """Run the command line in this process, with this standard input."""
     given, out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(3))
     given.write(text)
     given.seek(0)
@@ -59,7 +59,7 @@ def run_process(
     text: str = "",
     environment: dict[str, str] | None = None,
 ) -> Result:
-    """Run it to its end in a process of its own."""
+    """Run the command line in a separate process."""
     inherited = clean_environment()
     path = os.pathsep.join([str(ROOT), *filter(None, [inherited.get("PYTHONPATH")])])
     ended = subprocess.run(

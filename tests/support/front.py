@@ -1,4 +1,4 @@
-"""The TLS front as its pod runs it: real nginx, with certificates by the scripts in k8s/."""
+"""The TLS front as in its pod: real nginx, with certificates from the scripts in k8s/."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def send(
 def front(
     upstream: int, tls: Path, host: str = "knative", server_name: str = NAME
 ) -> Iterator[Front]:
-    """The front as its pod runs it, except for its ports and paths."""
-    # nginx's workers give up root's rights, and can't look into pytest's own folder.
+    """Run the front as in its pod, except for ports and paths."""
+    # nginx's workers drop root privileges and can't read pytest's temporary directory.
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         directory.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Programs in Go, where it is installed: clients and servers that behave as Kubernetes' own."""
+"""Go programs, if Go is installed: clients and servers that behave like those of Kubernetes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 __all__ = ["CLIENT", "build", "present"]
 
 CLIENT = Path(__file__).parent / "apiserver_client.go"
-"""Posts reviews as kube-apiserver does."""
+"""Posts reviews like kube-apiserver."""
 
 
 def present() -> bool:
-    """Whether there is a Go."""
+    """Return whether Go is installed."""
     return shutil.which("go") is not None
 
 
 def build(source: Path, folder: Path) -> str:
-    """Build a program of one file into the folder, and return its path."""
+    """Build a single-file program into the folder and return its path."""
     program = str(folder / source.stem)
     environment = {**os.environ, "GOCACHE": str(folder / "go-cache"), "GO111MODULE": "off"}
     subprocess.run(

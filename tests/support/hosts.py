@@ -1,4 +1,4 @@
-"""The hosts, each by its own server."""
+"""Starts the function on each supported host."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from server import ROOT, Server, free_port, running, serving
 
 SERVE = [sys.executable, "-m", "handler.serve"]
 
-# What templates/python/scaffolding/instanced-http/service/main.py does in
+# Same as templates/python/scaffolding/instanced-http/service/main.py in
 # https://github.com/knative/func (c18d6045a1b0).
 FUNC_SERVICE = """
 from func_python.http import serve
@@ -46,7 +46,7 @@ def knative_func(environment: Mapping[str, str], log: Path) -> AbstractContextMa
 
 @contextlib.contextmanager
 def openfaas(environment: Mapping[str, str], log: Path) -> Iterator[Server]:
-    """The folder is a package beside the template's program."""
+    """Run OpenFaaS's template, with the function as a package next to it."""
     directory = log.with_suffix(".home")
     directory.mkdir()
     (directory / "function").symlink_to(ROOT / "handler")

@@ -1,4 +1,4 @@
-"""The function in this process: without a server, and with a clock that can be put forward."""
+"""The function in this process, without a server and with a clock that tests can advance."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 class Local(Service):
-    """Its event loop has a thread of its own, so requests may come from several."""
+    """Its event loop runs in a separate thread, so requests may come from several threads."""
 
     def __init__(self, function: Function, loop: _Loop, log: Path) -> None:
         self.log = log.open("rb")
@@ -51,13 +51,13 @@ class Local(Service):
         return Reply(answer.status, answer.body, dict(answer.headers))
 
     def metric(self, name: str, **labels: str) -> float:
-        """The value of a metric; of one that counts, since this function began."""
+        """Return a metric's value; for counters, the increase since this function started."""
         counts = name.endswith(("_total", "_count", "_sum"))
         before = self._before if counts else {}
         return super().metric(name, **labels) - before.get(series(name, labels), 0.0)
 
     def pass_time(self, seconds: float) -> None:
-        """Put the clock of its caches forward; what is due by then begins."""
+        """Advance the clock of its caches and start the tasks that become due."""
 
         async def forward() -> None:
             self._loop.ahead += seconds
@@ -70,7 +70,7 @@ class Local(Service):
 
 @contextlib.contextmanager
 def local(environment: Mapping[str, str]) -> Iterator[Local]:
-    """Start it with these settings. Raises SystemExit as a process would end."""
+    """Start the function with these settings. Raises SystemExit where a process would exit."""
     before = Path.cwd()
     loop = _Loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
@@ -91,13 +91,13 @@ def local(environment: Mapping[str, str]) -> Iterator[Local]:
         stack.callback(lambda: asyncio.run_coroutine_threadsafe(_cancel_all(loop), loop).result(20))
         running = Local(started, loop, Path(written.name))
         stack.callback(running.log.close)
-        stack.callback(running.request, "GET", "/metrics")  # which has it write what it keeps
+        stack.callback(running.request, "GET", "/metrics")  # flushes buffered log lines and metrics
         yield running
 
 
 @contextlib.contextmanager
 def logging_as_before() -> Iterator[None]:
-    """Have the function's logger as it was once the block ends, whatever stream it was given."""
+    """Restore the function's logger when the block ends."""
     logger = logging.getLogger("eci-profile")
     before = logger.handlers, logger.propagate, logger.level
     try:
@@ -105,12 +105,12 @@ def logging_as_before() -> Iterator[None]:
     finally:
         for handler in logger.handlers:
             if type(handler) is logging.StreamHandler:
-                handler.stream = sys.__stderr__  # not setStream: it flushes, what may be closed
+                handler.stream = sys.__stderr__  # setStream would flush a closed stream
         logger.handlers, logger.propagate, logger.level = before
 
 
 async def _cancel_all(loop: _Loop) -> None:
-    """End what still loads, as the end of a process would, and let nothing become due."""
+    """Cancel pending loads, as the end of a process would, and let no timer become due."""
     loop.ahead = -1e9
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:

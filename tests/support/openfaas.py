@@ -1,8 +1,8 @@
-"""What OpenFaaS's template python3-http puts around the function, with the same server.
+"""The wrapper that OpenFaaS's template python3-http puts around the function, with its server.
 
 It follows template/python3-http/index.py of https://github.com/openfaas/python-flask-template
-(e01a8826291d): what the event has, which methods there are, and what becomes of a response.
-The template always listens on port 5000; here the port is the argument.
+(e01a8826291d): fields of the event, allowed methods and handling of responses. The template always
+listens on port 5000; here the port is an argument.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What kube-apiserver decides by a webhook's registration: whether it is called for a request."""
+"""Decides like kube-apiserver, from a webhook's registration, whether to call it for a request."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def program(expression: str) -> celpy.Runner:
 
 
 def conditions_hold(webhook: Document, request: Document) -> bool:
-    """As kube-apiserver: all have to be true, and an error is none of that."""
+    """Return whether all match conditions are true, as in kube-apiserver; errors are raised."""
     variables = {
         "object": json_to_cel(request["object"]),
         "request": json_to_cel(request),
     }
-    # One after another, since kube-apiserver evaluates them all, too.
+    # A list, to evaluate all conditions as kube-apiserver does.
     verdicts = [
         program(condition["expression"]).evaluate(variables)
         for condition in webhook.get("matchConditions", [])

@@ -1,4 +1,4 @@
-"""Parts of pods and profiles, for hypothesis."""
+"""Hypothesis strategies for parts of pods and profiles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A certificate as a pod has it."""
+"""A TLS Secret as mounted into a pod."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cryptography import x509
 
 
 class Secret:
-    """A mounted Secret with a certificate. kubelet writes a new folder and swaps one link to it."""
+    """A mounted TLS Secret. Like kubelet, it writes a new folder and swaps one symlink to it."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -22,7 +22,7 @@ class Secret:
             (directory / name).symlink_to(f"..data/{name}")
 
     def renew(self, *, matching: bool = True) -> int:
-        """Have another certificate, and return its serial number."""
+        """Issue a new certificate and return its serial number."""
         certificate = self.ca.issue_cert("localhost", "127.0.0.1")
         key = certificate if matching else self.ca.issue_cert("localhost")
         chain = b"".join(pem.bytes() for pem in certificate.cert_chain_pems)
@@ -30,7 +30,7 @@ class Secret:
         return x509.load_pem_x509_certificate(chain).serial_number
 
     def put(self, chain: bytes, key: bytes) -> None:
-        """Have this certificate and key."""
+        """Replace the certificate and key."""
         self._versions += 1
         data = self.directory / f"..version-{self._versions}"
         data.mkdir()
@@ -41,13 +41,13 @@ class Secret:
         link.replace(self.directory / "..data")
 
     def write_client_ca(self, ca: trustme.CA) -> Path:
-        """Have clients show a certificate of this CA."""
+        """Write the CA that client certificates must be issued by; return its path."""
         file = self.directory / "client-ca.crt"
         ca.cert_pem.write_to_path(str(file))
         return file
 
     def client(self, certificate: trustme.LeafCert | None = None) -> ssl.SSLContext:
-        """What a client uses that trusts the certificate's issuer."""
+        """Return the TLS context of a client that trusts the certificate's issuer."""
         context = ssl.create_default_context()
         self.ca.configure_trust(context)
         if certificate:

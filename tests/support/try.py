@@ -1,4 +1,4 @@
-"""Send a pod to a running function, and show it before and after as a diff."""
+"""Sends a pod to a running function and prints the change as a diff."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLOURS = {"+": "\033[32m", "-": "\033[31m", "@": "\033[36m"}
 
 
 def main() -> str | None:
-    """Return what is wrong, if anything is."""
+    """Return an error message, or None."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("pod", type=Path)
     arguments.add_argument("--port", type=int, default=8080)

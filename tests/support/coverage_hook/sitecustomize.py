@@ -1,6 +1,6 @@
-"""Have a server process write down its coverage before it ends itself.
+"""Saves a server process's coverage data before it exits.
 
-uvicorn ends a worker of gunicorn by the signal that stopped it, with the default action, so
+A uvicorn worker under gunicorn re-raises the signal that stopped it with the default action, so
 neither exit handlers nor coverage's own SIGTERM handler run.
 """
 
