@@ -1,4 +1,4 @@
-"""Whatever a body has, it is answered; process/test_hostile.py has some of it over a socket."""
+"""Any body gets a response; process/test_hostile.py tests some of this over a socket."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from local import Local, local
 from server import ROOT, checked, review_of
 
-pytestmark = pytest.mark.no_cover  # examples take twice the time; the cases cover the code
+pytestmark = pytest.mark.no_cover  # coverage doubles the time; the cases cover the code
 
 GOOD = review_of({"metadata": {"name": "train", "labels": {"gpu": "a"}}, "spec": {}})
 SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -20,7 +20,7 @@ SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 @pytest.fixture(scope="module")
 def function() -> Iterator[Local]:
-    """After the tests a good review is answered, and nothing unexpected was logged."""
+    """Check after the tests that a valid review succeeds and nothing unexpected was logged."""
     environment = {
         "ECI_PROFILE_PROVIDER": "file",
         "ECI_PROFILE_FILE": str(ROOT / "k8s" / "sample" / "profile.yaml"),

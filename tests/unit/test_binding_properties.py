@@ -1,4 +1,4 @@
-"""What holds for every pod and profile from creation to binding."""
+"""Properties that hold for every pod and profile, from creation to binding."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAMES = [f"s{number}" for number in range(6)]
 NODE_LABELS = {VNODE: "true", "kubernetes.io/arch": "amd64"}
 ARM = {"arm": {"nodeSelector": {VNODE: "true", "kubernetes.io/arch": "arm64"}, "tolerations": []}}
 
-# Most match, are enforced and wait for the binding, or hardly any would apply then.
+# Mostly at binding; otherwise few selectors would apply then.
 moments = st.sampled_from(["binding", "binding", "creation"])
 modes = st.sampled_from(["enforce", "enforce", "enforce", "audit", "off"])
 asked: st.SearchStrategy[Any] = (
@@ -75,7 +75,7 @@ node_labels = st.sampled_from(
 
 
 def created(matcher: Matcher, pod: Any, namespace: dict[str, str], uid: str) -> Any:
-    """The pod as it is after the creation's review."""
+    """Return the pod after the review of its creation."""
     matching = matcher.match(pod["metadata"].get("labels") or {}, namespace)
     return jsonpatch.apply_patch(
         pod, decide_pod(convert(pod, Pod), matching, matcher, uid).operations
@@ -85,7 +85,7 @@ def created(matcher: Matcher, pod: Any, namespace: dict[str, str], uid: str) -> 
 def bound(
     matcher: Matcher, pod: Any, binding: Any, node: dict[str, str], namespace: dict[str, str]
 ) -> tuple[set[str], Any]:
-    """The selectors that apply when it is bound, and the Binding's metadata after the review."""
+    """Return the selectors applied at binding, and the Binding's metadata after the review."""
     found = convert({"metadata": pod["metadata"]}, Pod)
     nodes = nodes_of(node, matcher)
     if not nodes:
@@ -103,7 +103,7 @@ def bound(
 
 
 def merged(pod: Any, binding: Any) -> Any:
-    """The pod as the API server writes it when it is bound."""
+    """Return the pod as the API server stores it after binding."""
     after = copy.deepcopy(pod)
     for field in ("annotations", "labels"):
         if binding.get(field):
@@ -162,13 +162,13 @@ def test_a_second_pass_at_binding_adds_nothing(
 
 
 def readable(pod: Any) -> bool:
-    """Whether the pod brings no record, or one that binds its draws."""
+    """Return whether the pod has no record, or a readable one."""
     annotations = pod["metadata"].get("annotations") or {}
     return RECORD not in annotations or read_record(annotations) is not None
 
 
 def without_labels(profile: Any) -> Any:
-    """Without effects that could make another selector match."""
+    """Remove labels from the effects, since they could make another selector match."""
     for selector in profile:
         if selector.get("effect"):
             selector["effect"].pop("labels", None)
@@ -204,7 +204,7 @@ def test_a_record_never_widens_what_matches(
 
     new = created(matcher, forged, namespace, "uid")
     applied, _ = bound(matcher, new, {}, node, namespace)
-    # As its labels are, or may have been before effects at creation added theirs.
+    # The pod's current labels, and those it may have had before effects at creation.
     names_at_creation = read_record(new["metadata"]["annotations"]) or frozenset()
     fed = [
         each.labels

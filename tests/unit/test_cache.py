@@ -1,4 +1,4 @@
-"""The cache alone, under virtual time: each test takes no time, and none waits."""
+"""The cache in isolation, under virtual time, so that no test really sleeps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEEP = 600.0
 
 
 class Source:
-    """Counts loads, and takes as long and fails as a test says."""
+    """Counts loads, and delays or fails them as the test requires."""
 
     def __init__(self) -> None:
         self.loads: list[tuple[float, str]] = []
@@ -156,7 +156,7 @@ def test_without_a_last_good_value_a_failed_load_raises(source: Source, run: Run
     async def scenario() -> None:
         cache = cache_of(source)
         source.error = LoadError("refused")
-        for _ in range(5):  # within a second, the source is asked once
+        for _ in range(5):  # at most one load per second
             with pytest.raises(LoadError, match=r"^test a: refused$"):
                 await cache.get("a")
         assert len(source.loads) == 1
@@ -242,8 +242,8 @@ def test_while_it_is_refused_only_those_without_a_value_wait_for_an_attempt(
         await asyncio.sleep(2)
         assert await timed(cache.get("a")) == (1, 0.1)
         await asyncio.sleep(0.5)
-        assert await timed(cache.get("a")) == (1, 0.0)  # within a second it is not asked again
-        await asyncio.sleep(0.55)  # the attempt in the background is under way
+        assert await timed(cache.get("a")) == (1, 0.0)  # no retry within a second
+        await asyncio.sleep(0.55)  # a background load is in progress
         assert await timed(cache.get("a")) == (1, 0.0)
 
     run(scenario)

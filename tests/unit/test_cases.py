@@ -1,4 +1,4 @@
-"""The pairs of files in data/cases: a profile, namespaces and a pod, and what becomes of it."""
+"""The pairs of files in data/cases: a profile, namespaces and a pod, and the expected pod."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cases import CASES, read_case
 from local import Local
 from server import checked, patched, review_of
 
-# Its effect's label makes the other selector match when the patched pod is sent again.
+# The label of its effect makes the other selector match if the patched pod is sent again.
 FEEDS_ITSELF = "an-effects-label-does-not-make-another-selector-match"
 
 

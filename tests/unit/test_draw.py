@@ -1,4 +1,4 @@
-"""Shares: which of the pods that it matches a selector takes, and the record that keeps it."""
+"""Percentages: which matching pods a selector takes, and the record of that choice."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from handler.decision.pod import Pod
 from handler.profiles.parse import parse
 
 RECORD = "eci-profile/selectors"
-_RANDOM = random.Random(13)  # the same in each run  # noqa: S311
+_RANDOM = random.Random(13)  # reproducible  # noqa: S311
 UIDS = [str(uuid.UUID(int=_RANDOM.getrandbits(128), version=4)) for _ in range(10_000)]
-BOUND = 5  # standard deviations: one of two million shares is further off
+BOUND = 5  # standard deviations: exceeded by chance once in two million
 
 
 def selector(name: str, percentage: int | None = None, **more: Any) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def names(decision: Decision) -> list[str]:
 
 
 def record_of(pod: dict[str, Any], decision: Decision) -> str | None:
-    """The record that the patch adds."""
+    """Return the record that the patch adds."""
     path = "/metadata/annotations/eci-profile~1selectors"
     found = [operation["value"] for operation in decision.operations if operation["path"] == path]
     return found[0] if found else None
@@ -90,7 +90,7 @@ def test_two_selectors_draw_independently(pair: tuple[str, str]) -> None:
 
 
 def test_a_larger_percentage_keeps_the_pods_of_a_smaller_one() -> None:
-    # So a canary that grows from 10 to 50 % draws by one and the same threshold.
+    # A canary raised from 10 to 50 % keeps the pods it already has.
     small, large = (matcher_of(selector("canary", percentage)) for percentage in (10, 50))
     for uid in UIDS[:2000]:
         if names(decide(small, pod_of(), uid)):
@@ -135,7 +135,7 @@ def test_reinvocation_follows_the_first_draw(function: Local, profile: Path) -> 
             second = checked(function.post(again), again)
             assert "patch" not in second
             assert second["auditAnnotations"] == first["auditAnnotations"]
-    assert len(outcomes) == 8  # each combination of the three that are drawn
+    assert len(outcomes) == 8  # all combinations of the three selectors with a percentage
 
 
 def test_a_record_that_the_pod_brings_binds_the_draws() -> None:
@@ -144,7 +144,7 @@ def test_a_record_that_the_pod_brings_binds_the_draws() -> None:
         decision = decide(matcher, pod_of('["a","c","gone"]'), uid)
         assert names(decision) == ["a", "c", "d"]
         assert [each.name for each in decision.drawn_out] == ["b"]
-        assert record_of(pod_of(), decision) is None  # the pod's own stays
+        assert record_of(pod_of(), decision) is None  # the pod's own record is kept
         assert names(decide(matcher, pod_of("[]"), uid)) == ["d"]
 
 
@@ -255,7 +255,7 @@ def test_a_record_that_cannot_be_read_is_none(record: str) -> None:
     for uid in UIDS[:50]:
         decision = decide(matcher, pod, uid)
         assert names(decision) == names(decide(matcher, pod_of(), uid))
-        assert record_of(pod, decision) is None  # the pod's own value stays
+        assert record_of(pod, decision) is None  # the pod's own value is kept
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Long computations: one at a time, and few that wait."""
+"""The executor runs one long computation at a time, with a short queue."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_one_runs_few_wait_and_the_rest_is_refused() -> None:
         await asyncio.sleep(0)
         with pytest.raises(BusyError):
             await executor.run(compute, 3)
-        tasks[1].cancel()  # its caller is gone
+        tasks[1].cancel()  # its caller has given up
         await asyncio.sleep(0)
         assert len(running) <= 1
         go.set()

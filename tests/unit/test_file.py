@@ -1,4 +1,4 @@
-"""The ``file`` provider, and what ends the start."""
+"""The ``file`` provider, and startup errors."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_file_that_is_being_written_leaves_the_last_good_one_in_force(
     good = loader.load().matcher
     assert good
     profile.write_text(truncated)
-    for _ in range(2):  # what was seen to be wrong is not read again, and not right either
+    for _ in range(2):  # the second time, the error comes from the cache
         with pytest.raises(LoadError, match=re.escape(str(profile))):
             loader.load()
     profile.write_text(PROFILE.format(key="eci", value="not"))
@@ -193,7 +193,7 @@ def test_an_invalid_profile_does_not_end_the_start_but_is_503(tmp_path: Path) ->
 
 
 def ends(**settings: str) -> str:
-    """What the start says when it ends at once; process/test_start.py has real ones."""
+    """Return the startup error; process/test_start.py runs real processes."""
     with pytest.raises(SystemExit) as ended, local({"HOME": "/nonexistent", **settings}):
         pass
     line = ended.value.code

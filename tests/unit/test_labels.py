@@ -1,4 +1,4 @@
-"""LabelSelectors against the verdicts of a real kube-apiserver."""
+"""LabelSelectors, compared with recorded results of a real kube-apiserver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the API server's limits do to an answer."""
+"""How the API server's limits shape a response."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Doubts about profiles: none is wrong, and none takes long."""
+"""Warnings about profiles: they are correct, and linting takes bounded time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from handler.lint.lint import lint
 from handler.profiles.model import Requirement, unmet
 from handler.profiles.parse import parse
 
-pytestmark = pytest.mark.no_cover  # examples take twice the time; the cases cover the code
+pytestmark = pytest.mark.no_cover  # coverage doubles the time; the cases cover the code
 
 KEYS = ["a", "b"]
 VALUES = ["", "x", "y"]
@@ -30,7 +30,7 @@ requirements = st.lists(
     ),
     max_size=4,
 )
-# All there are, but for values that no requirement names, of which "z" stands for each.
+# All possible label sets; "z" represents every value that no requirement names.
 EVERY = [
     {key: value for key, value in zip(KEYS, values, strict=True) if value is not None}
     for values in [(one, other) for one in (None, *VALUES, "z") for other in (None, *VALUES, "z")]
@@ -118,7 +118,7 @@ def test_no_warning_is_wrong_about_any_pod(written: list[dict[str, Any]]) -> Non
     profile = parse({"selectors": json.dumps(written)})
     matcher = Matcher(profile)
     for warning in lint(profile):
-        if not warning.location:  # of the profile as a whole
+        if not warning.location:  # about the profile as a whole
             assert not written
             continue
         index = warning.location[0]

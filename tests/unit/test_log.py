@@ -1,4 +1,4 @@
-"""Log lines: JSON in ASCII whatever stands in them."""
+"""Log lines are ASCII JSON, whatever the values."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def lines(written: io.StringIO) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", ["ü", "\u2028\x85", "\ud800", 'x"}\n{"', ("tuple",), {1, 2}])
 def test_any_value_makes_one_line_of_ascii(name: Any, written: io.StringIO) -> None:
-    LOGGER.handlers = LOGGER.handlers[:1]  # pytest-xdist can't send what pytest's has of this
+    LOGGER.handlers = LOGGER.handlers[:1]  # pytest-xdist can't send what pytest captured
     log.write([{"message": "first", "object": name}, {"message": "second"}])
     LOGGER.info("%s", "x\n\ud800", extra={"object": name})
     assert [line["message"] for line in lines(written)] == ["first", "second", "x\n\ud800"]

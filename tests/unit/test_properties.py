@@ -1,4 +1,4 @@
-"""What holds for every pod and every profile."""
+"""Properties that hold for every pod and every profile."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from handler.decision.matching import Matcher
 from handler.profiles.model import Profile, Requirement, Selector
 from handler.profiles.parse import parse
 
-pytestmark = pytest.mark.no_cover  # examples take twice the time; the cases cover the code
+pytestmark = pytest.mark.no_cover  # coverage doubles the time; the cases cover the code
 
 side = st.sampled_from(["namespaceSelector", "objectSelector"])
 selectors = st.builds(
@@ -96,7 +96,7 @@ pods = objects(
 
 
 def answer(selectors: Any, pod: Any, namespace_labels: Any, uid: str = "1") -> dict[str, Any]:
-    """The response, by way of the wire's format."""
+    """Return the response to a serialized review."""
     review = read(json.dumps(review_of(pod, uid=uid)).encode())
     assert review.pod is not None
     assert left_alone(review.pod) is None
@@ -111,7 +111,7 @@ def answer(selectors: Any, pod: Any, namespace_labels: Any, uid: str = "1") -> d
 
 
 def kept(after: Any, before: Any) -> bool:
-    """Whether no value that was there is changed or lost; null is the absence of one."""
+    """Return whether no existing value is changed or lost; null counts as absent."""
     if before is None:
         return True
     if isinstance(before, dict):
@@ -122,7 +122,7 @@ def kept(after: Any, before: Any) -> bool:
 
 
 def without_feeding(profile: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The profile without effects that could make another selector match."""
+    """Remove labels from the effects, since they could make another selector match."""
     for selector in profile:
         if selector.get("effect"):
             selector["effect"].pop("labels", None)

@@ -1,4 +1,4 @@
-"""Reviews that a real kube-apiserver sent, and what is answered, whatever the host."""
+"""Reviews recorded from a real kube-apiserver, and the expected responses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from local import Local, local
 from reviews import PROFILE, REVIEWS
 from server import checked, patch_of, patched
 
-# Where the pod of the recording goes by these selectors; all others stay as they are.
+# The selectors that apply to the recorded pod; pods of other recordings are not changed.
 EXPECTED = {
     "pod-dry-run": "eci",
     "pod-kubectl-run": "gpu",
@@ -35,7 +35,7 @@ def server(profile: Path) -> Iterator[Local]:
 
 
 def contains(after: Any, before: Any) -> bool:
-    """Whether all that was there still is, in its order."""
+    """Return whether ``after`` keeps all values of ``before``, in order."""
     if isinstance(before, dict):
         return isinstance(after, dict) and all(
             key in after and contains(after[key], value) for key, value in before.items()

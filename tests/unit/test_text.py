@@ -1,4 +1,4 @@
-"""Positions in a profile's text: those of each key and value, in JSON and in YAML."""
+"""Positions of keys and values in a profile's text, in JSON and in YAML."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ values: st.SearchStrategy[Any] = st.recursive(
 
 
 def ways(value: Any, at: Location = ()) -> list[tuple[Location, Any]]:
-    """Each value in a value, with the way to it."""
+    """Return all nested values, each with its path."""
     found = [(at, value)]
     if isinstance(value, dict | list):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
@@ -68,7 +68,7 @@ def test_at_each_position_of_json_is_the_value(value: Any) -> None:
 
 def test_positions_hold_in_spite_of_comments_and_tabs() -> None:
     text = '[ # one\n\t{"a": "#\\t", # two\n\t "b": "\\ud83d\\ude00", "c":\t5}]'
-    assert place(text, 0, "a").value == (2, 8)  # a column is a character, a tab too
+    assert place(text, 0, "a").value == (2, 8)  # columns count characters; a tab is one
     assert place(text, 0, "b").value == (3, 8)
     assert place(text, 0, "c").value == (3, 29)
     assert place(text, 0, "c").key == (3, 24)
