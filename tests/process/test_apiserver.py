@@ -60,7 +60,7 @@ def event(name: str, about: str = "default", **fields: Any) -> dict[str, Any]:
     return {"metadata": {"name": name}, "involvedObject": involved, **fields}
 
 
-def test_objects_are_found_as_they_are_now(server: APIServer, api: Any) -> None:
+def test_reads_return_the_current_object(server: APIServer, api: Any) -> None:
     before = read(api)
     server.put_config_map("kube-system", "eci-profile", {"a": "b"}, binary_data={"c": b"\0"})
     after = read(api)
@@ -86,9 +86,7 @@ def test_objects_are_found_as_they_are_now(server: APIServer, api: Any) -> None:
     assert client.VersionApi(api.api_client).get_code().minor == "36"
 
 
-def test_nodes_and_pods_are_read_with_the_rights_of_effects_at_binding(
-    server: APIServer, api: Any
-) -> None:
+def test_nodes_and_pods_are_readable_with_the_rbac_for_binding(server: APIServer, api: Any) -> None:
     server.effects_at_binding = True
     server.put_node("worker", {"a": "b"})
     server.put_pod("default", {"metadata": {"name": "web", "annotations": {"c": "d"}}})
@@ -108,7 +106,7 @@ def test_nodes_and_pods_are_read_with_the_rights_of_effects_at_binding(
             method(*names)
 
 
-def test_what_is_absent_is_not_found(server: APIServer, api: Any) -> None:
+def test_a_missing_object_is_not_found(server: APIServer, api: Any) -> None:
     server.delete_config_map("kube-system", "eci-profile")
     for name in ("x", "eci-profile"):
         with pytest.raises(client.ApiException) as error:
@@ -184,7 +182,7 @@ def test_a_rotated_token_is_no_longer_accepted(server: APIServer, api: Any, tmp_
         ("GET", "/", 'forbidden: User "{}" cannot get path "/"', {}),
     ],
 )
-def test_all_else_is_forbidden(
+def test_other_requests_are_forbidden(
     server: APIServer, method: str, path: str, what: str, details: dict[str, str]
 ) -> None:
     with urllib3.PoolManager(ca_certs=str(server.ca_file), retries=False) as pool:
@@ -196,7 +194,7 @@ def test_all_else_is_forbidden(
     assert server.count(method, path) == 1
 
 
-def test_events_are_created_once_and_when_valid(server: APIServer, api: Any) -> None:
+def test_an_event_must_be_new_and_valid(server: APIServer, api: Any) -> None:
     created = api.create_namespaced_event("default", event("one"))
     assert created.metadata.uid
     assert created.metadata.resource_version
@@ -240,7 +238,7 @@ def test_events_are_created_once_and_when_valid(server: APIServer, api: Any) -> 
 @pytest.mark.parametrize(
     ("code", "retry_after"), [(401, None), (403, None), (429, 7), (500, None), (503, 0)]
 )
-def test_a_status_fault_answers_with_that_status(
+def test_a_status_fault_returns_that_status(
     server: APIServer, api: Any, code: int, retry_after: int | None
 ) -> None:
     with server.fault("status", PROFILE, code=code, retry_after=retry_after):
@@ -259,7 +257,7 @@ def test_a_status_fault_answers_with_that_status(
     assert read(api).data
 
 
-def test_faults_of_time_keep_an_answer_back(server: APIServer, api: Any) -> None:
+def test_timing_faults_delay_the_response(server: APIServer, api: Any) -> None:
     silent = server.fault("silent", PROFILE)
     with pytest.raises(ReadTimeoutError):
         read(api, _request_timeout=0.2)
@@ -279,7 +277,7 @@ def test_faults_of_time_keep_an_answer_back(server: APIServer, api: Any) -> None
         assert time.monotonic() - start > 0.6
 
 
-def test_faults_of_content_spoil_an_answer(server: APIServer, api: Any) -> None:
+def test_content_faults_corrupt_the_response(server: APIServer, api: Any) -> None:
     assert read(api).data  # opens the connection
     with server.fault("cut", PROFILE), pytest.raises(ProtocolError, match="IncompleteRead"):
         read(api)
@@ -296,7 +294,7 @@ def test_faults_of_content_spoil_an_answer(server: APIServer, api: Any) -> None:
         server.fault("sulk")  # type: ignore[arg-type]
 
 
-def test_a_reset_is_one(server: APIServer) -> None:
+def test_a_reset_fault_resets_the_connection(server: APIServer) -> None:
     # Before 3.13, Python's ssl reports a reset as end of file, so use the plain socket.
     server.fault("reset")
     trust = ssl.create_default_context(cafile=str(server.ca_file))
@@ -311,7 +309,7 @@ def test_a_reset_is_one(server: APIServer) -> None:
         assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET
 
 
-def test_refused_connections_are_accepted_again(server: APIServer, api: Any) -> None:
+def test_connections_can_be_refused_and_accepted_again(server: APIServer, api: Any) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as idle:
         assert read(api).data  # although a client without a handshake connected first
         server.refuse()
@@ -342,7 +340,7 @@ def test_requests_are_recorded(server: APIServer, api: Any) -> None:
     assert server.requests == []
 
 
-def test_a_certificate_of_another_authority_is_refused(server: APIServer, api: Any) -> None:
+def test_a_certificate_from_another_ca_is_rejected(server: APIServer, api: Any) -> None:
     def connect() -> None:
         trust = ssl.create_default_context(cafile=str(server.ca_file))
         with socket.create_connection(("127.0.0.1", server.port)) as plain:
@@ -358,7 +356,7 @@ def test_a_certificate_of_another_authority_is_refused(server: APIServer, api: A
     assert read(api).data
 
 
-def test_stopping_waits_for_nobody(api: Any, server: APIServer) -> None:
+def test_stopping_does_not_wait_for_clients(api: Any, server: APIServer) -> None:
     before = set(threading.enumerate())
     server.fault("silent")
     with ExitStack() as stack:

@@ -20,7 +20,7 @@ CHECK, EXPLAIN = DATA / "check", DATA / "explain"
 
 
 @pytest.mark.parametrize("case", ["doubts.yaml", "selectors.json"])
-def test_check_says_the_same(case: str) -> None:
+def test_check_prints_the_expected_output(case: str) -> None:
     expected = (CHECK / f"{case}.out").read_text("utf-8")
     result = run_process("check", case, cwd=CHECK)
     assert result.stdout == expected
@@ -29,7 +29,7 @@ def test_check_says_the_same(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", ["effects.yaml", "refused.yaml"])
-def test_explain_says_the_same(case: str) -> None:
+def test_explain_prints_the_expected_output(case: str) -> None:
     result = run_process("explain", "-f", case, "--profile", case, cwd=EXPLAIN)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == (EXPLAIN / f"{case}.out").read_text("utf-8")
@@ -44,7 +44,7 @@ def test_explain_says_the_same(case: str) -> None:
         (["explain", "effects"], ["effects.yaml", "effects.yaml.out"]),
     ],
 )
-def test_bash_completes_it(words: list[str], completed: list[str], tmp_path: Path) -> None:
+def test_bash_completion(words: list[str], completed: list[str], tmp_path: Path) -> None:
     script = tmp_path / "eci-profile"
     script.write_text(run_process("completion", "bash").stdout)
     quoted = " ".join(words)
@@ -65,7 +65,7 @@ def test_standard_input_is_read() -> None:
     assert result.stdout == '<stdin>:1:2: warning: selectors[0] "无": matches every pod\n'
 
 
-def test_wrong_uses_end_with_one_sentence(tmp_path: Path) -> None:
+def test_usage_errors_print_one_line(tmp_path: Path) -> None:
     for arguments, said in (
         (["check", "missing.yaml"], "eci-profile: missing.yaml can't be read: No such file"),
         (["chekc"], "invalid choice: 'chekc'"),
@@ -76,7 +76,7 @@ def test_wrong_uses_end_with_one_sentence(tmp_path: Path) -> None:
         assert "Traceback" not in result.stderr
 
 
-def test_check_of_the_profile_of_a_cluster(api: APIServer, tmp_path: Path) -> None:
+def test_check_reads_the_profile_from_a_cluster(api: APIServer, tmp_path: Path) -> None:
     environment = {"KUBECONFIG": str(api.write_kubeconfig(tmp_path / "kubeconfig"))}
     absent = run_process("check", "cluster", environment=environment)
     assert absent.returncode == 2
@@ -110,7 +110,9 @@ def test_check_of_a_cluster_without_object_selectors(api: APIServer, tmp_path: P
         assert (result.returncode, result.stdout) == (0, "")
 
 
-def test_explain_by_the_profile_and_namespaces_of_a_cluster(api: APIServer, tmp_path: Path) -> None:
+def test_explain_reads_profile_and_namespaces_from_a_cluster(
+    api: APIServer, tmp_path: Path
+) -> None:
     environment = {"KUBECONFIG": str(api.write_kubeconfig(tmp_path / "kubeconfig"))}
     pod = "{kind: Pod, metadata: {name: a, namespace: team-a}}"
     arguments = ("explain", "-f", "-", "--output", "patch")
@@ -176,7 +178,7 @@ def test_plan_of_a_cluster(api: APIServer, tmp_path: Path) -> None:
     assert (same.returncode, same.stderr) == (0, "")
 
 
-def test_plan_where_not_everything_can_be_listed(api: APIServer, tmp_path: Path) -> None:
+def test_plan_when_some_kinds_cannot_be_listed(api: APIServer, tmp_path: Path) -> None:
     kubeconfig = str(api.write_kubeconfig(tmp_path / "kubeconfig", admin=True))
     environment = {"KUBECONFIG": kubeconfig}
     put_cluster(api, 3)
@@ -204,7 +206,7 @@ def test_plan_where_not_everything_can_be_listed(api: APIServer, tmp_path: Path)
     assert "can't be reached" in unreachable.stderr
 
 
-def test_plan_reads_as_much_as_comes(tmp_path: Path) -> None:
+def test_plan_reads_large_input(tmp_path: Path) -> None:
     """The input is larger than one read, both from a file and from standard input."""
     path = tmp_path / "objects.json"
     with path.open("w") as stream:
@@ -224,7 +226,7 @@ def test_plan_reads_as_much_as_comes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_how_far_it_is_is_told_on_a_terminal_only(terminal: bool) -> None:
+def test_progress_is_shown_only_on_a_terminal(terminal: bool) -> None:
     folder = DATA / "plan" / "edit"
     command = [sys.executable, "-m", "handler", "plan", str(folder / "new.yaml")]
     command += ["--current", str(folder / "current.yaml"), "-f", str(folder / "objects.json")]
@@ -253,7 +255,7 @@ def test_how_far_it_is_is_told_on_a_terminal_only(terminal: bool) -> None:
 
 
 @pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
-def test_a_terminal_sees_colours_unless_it_wants_none(
+def test_terminal_output_is_coloured_unless_disabled(
     variables: dict[str, str], coloured: bool
 ) -> None:
     case = str(EXPLAIN / "refused.yaml")
@@ -274,7 +276,7 @@ def test_a_terminal_sees_colours_unless_it_wants_none(
 
 
 @pytest.mark.parametrize("command", ["explain", "check"])
-def test_one_who_reads_only_the_first_lines_ends_it_quietly(command: str, tmp_path: Path) -> None:
+def test_a_closed_pipe_ends_the_command_quietly(command: str, tmp_path: Path) -> None:
     pods = tmp_path / "pods.yaml"
     selectors = "- {name: a, objectSelector: {}}\n" * 2000
     pods.write_text("{kind: Pod}\n---\n" * 500 if command == "explain" else selectors)

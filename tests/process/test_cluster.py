@@ -79,7 +79,7 @@ def uses_of_profile(server: Service) -> float:
     return sum(server.metric(name, cache="profile", result=result) for result in results)
 
 
-def test_a_profile_that_is_found_is_in_force(api: APIServer, tmp_path: Path) -> None:
+def test_an_existing_profile_is_in_force(api: APIServer, tmp_path: Path) -> None:
     put_profile(api, BY_POD)
     with on(api, tmp_path) as server:
         assert placed(server, pod(eci="true"))
@@ -96,7 +96,7 @@ def test_an_absent_profile_has_no_selectors(api: APIServer, tmp_path: Path) -> N
         assert "no profile" in absent["message"]
 
 
-def test_other_names_of_namespace_and_config_map(api: APIServer, tmp_path: Path) -> None:
+def test_namespace_and_config_map_name_can_be_configured(api: APIServer, tmp_path: Path) -> None:
     api.put_namespace("eci")
     api.put_config_map("eci", "mine", {"selectors": json.dumps(BY_POD)})
     settings: dict[str, Any] = {"ECI_PROFILE_NAMESPACE": "eci", "ECI_PROFILE_NAME": "mine"}
@@ -115,7 +115,7 @@ def test_a_selector_without_namespace_selector_reads_no_namespace(
         assert api.count("GET", NAMESPACE) == 0
 
 
-def test_a_namespace_is_read_only_if_the_pods_labels_leave_it_open(
+def test_a_namespace_is_read_only_if_the_pods_labels_do_not_decide(
     api: APIServer, tmp_path: Path
 ) -> None:
     put_profile(
@@ -141,13 +141,13 @@ def test_a_namespace_is_read_only_if_the_pods_labels_leave_it_open(
         assert api.count("GET", NAMESPACE) == 1
 
 
-def test_pods_that_are_left_alone_need_no_api_server(api: APIServer, tmp_path: Path) -> None:
+def test_opted_out_pods_need_no_api_server(api: APIServer, tmp_path: Path) -> None:
     api.refuse()
     with on(api, tmp_path) as server:
         assert not placed(server, pod(**{"alibabacloud.com/eci": "false"}))
 
 
-def test_many_reviews_at_once_on_a_cold_cache_read_each_object_once(
+def test_concurrent_reviews_on_a_cold_cache_read_each_object_once(
     api: APIServer, tmp_path: Path
 ) -> None:
     put_profile(api, BOTH)
@@ -177,7 +177,7 @@ def test_an_edit_is_in_force_after_the_ttl(api: APIServer, tmp_path: Path) -> No
         assert not placed(server, pod(eci="true"))
 
 
-def test_under_steady_load_no_review_waits_and_each_object_is_read_about_once_a_ttl(
+def test_under_steady_load_no_review_waits_and_each_object_is_read_once_per_ttl(
     api: APIServer, tmp_path: Path
 ) -> None:
     put_profile(api, BY_NAMESPACE)
@@ -223,7 +223,7 @@ def test_an_unused_entry_is_not_refreshed(api: APIServer, tmp_path: Path) -> Non
         ("wrong_kind", {}, "not the object asked for"),
     ],
 )
-def test_without_a_good_answer_it_is_503_at_first_and_the_last_good_one_later(
+def test_api_server_errors_give_503_or_keep_the_last_good_profile(
     fault: Any, options: dict[str, Any], reason: str, api: APIServer, tmp_path: Path
 ) -> None:
     put_profile(api, BOTH)
@@ -252,7 +252,7 @@ def test_without_a_good_answer_it_is_503_at_first_and_the_last_good_one_later(
             assert used > 0
 
 
-def test_an_unreachable_api_server_costs_reviews_no_time_when_it_is_known(
+def test_reviews_do_not_wait_for_an_api_server_known_to_be_unreachable(
     api: APIServer, tmp_path: Path
 ) -> None:
     put_profile(api, BY_POD)
@@ -268,7 +268,7 @@ def test_an_unreachable_api_server_costs_reviews_no_time_when_it_is_known(
                 time.sleep(0.02)
 
 
-def test_an_idle_namespace_costs_no_wait_in_an_outage_that_is_known(
+def test_an_idle_namespace_is_not_waited_for_in_a_known_outage(
     api: APIServer, tmp_path: Path
 ) -> None:
     put_profile(api, BY_NAMESPACE)
@@ -285,7 +285,7 @@ def test_an_idle_namespace_costs_no_wait_in_an_outage_that_is_known(
             assert time.monotonic() - began < 0.5
 
 
-def test_a_namespace_that_fails_beside_a_healthy_one_is_told_once(
+def test_a_failing_namespace_beside_a_healthy_one_is_logged_once(
     api: APIServer, tmp_path: Path
 ) -> None:
     put_profile(api, BY_NAMESPACE)
@@ -307,7 +307,7 @@ def test_a_namespace_that_fails_beside_a_healthy_one_is_told_once(
         )
 
 
-def test_refused_connections_are_tried_again_within_the_ttl(api: APIServer, tmp_path: Path) -> None:
+def test_refused_connections_are_retried_within_the_ttl(api: APIServer, tmp_path: Path) -> None:
     put_profile(api, BY_POD)
     api.refuse()
     with on(api, tmp_path, ttl=TTL) as server:
@@ -328,7 +328,7 @@ def test_refused_connections_are_tried_again_within_the_ttl(api: APIServer, tmp_
         assert any("can be loaded again" in line["message"] for line in server.log_lines())
 
 
-def test_a_namespace_that_is_gone_is_not_known_any_more(api: APIServer, tmp_path: Path) -> None:
+def test_a_deleted_namespace_is_no_longer_used(api: APIServer, tmp_path: Path) -> None:
     put_profile(api, BY_NAMESPACE)
     api.put_namespace("team-a", {"eci": "true"})
     with on(api, tmp_path, ttl=TTL) as server:
@@ -376,7 +376,7 @@ def test_a_profile_that_becomes_malformed_leaves_the_last_good_one_in_force(
         assert server.metric("eci_profile_profile_valid") == 1
 
 
-def test_a_malformed_profile_with_none_before_is_503(api: APIServer, tmp_path: Path) -> None:
+def test_a_malformed_first_profile_is_503(api: APIServer, tmp_path: Path) -> None:
     put_profile(api, BROKEN)
     with on(api, tmp_path, ttl=0.2) as server:
         reply = send(server, pod(eci="true"))
@@ -398,7 +398,9 @@ def test_a_dry_run_creates_no_event(api: APIServer, tmp_path: Path) -> None:
         wait_until(lambda: len(api.events) == 1, 3)
 
 
-def test_without_the_right_to_create_events_all_else_works(api: APIServer, tmp_path: Path) -> None:
+def test_everything_else_works_without_permission_to_create_events(
+    api: APIServer, tmp_path: Path
+) -> None:
     put_profile(api, BY_POD)
     with on(api, tmp_path, ttl=0.2) as server, api.fault("status", EVENTS, code=403):
         assert placed(server, pod(eci="true"))
@@ -422,7 +424,7 @@ def test_a_second_replica_adds_no_second_event(api: APIServer, tmp_path: Path) -
         assert len(api.events) == 1
 
 
-def test_a_replaced_token_is_read_again(api: APIServer, tmp_path: Path) -> None:
+def test_a_rotated_token_is_reloaded(api: APIServer, tmp_path: Path) -> None:
     put_profile(api, BY_POD)
     with on(api, tmp_path, ttl=0.2) as server:
         assert placed(server, pod(eci="true"))
@@ -433,7 +435,7 @@ def test_a_replaced_token_is_read_again(api: APIServer, tmp_path: Path) -> None:
         assert server.metric("eci_profile_loads_total", cache="profile", result="failed") == 0
 
 
-def test_an_answer_just_before_the_time_out_counts_and_one_just_after_it_does_not(
+def test_a_response_is_used_before_the_timeout_but_not_after_it(
     api: APIServer, tmp_path: Path
 ) -> None:
     put_profile(api, BY_POD)
@@ -447,9 +449,7 @@ def test_an_answer_just_before_the_time_out_counts_and_one_just_after_it_does_no
             assert placed(server, pod(eci="true"))
 
 
-def test_an_api_server_whose_name_is_not_known_is_unavailable(
-    api: APIServer, tmp_path: Path
-) -> None:
+def test_an_api_server_name_that_does_not_resolve_is_503(api: APIServer, tmp_path: Path) -> None:
     put_profile(api, BY_POD)
     with on(api, tmp_path, ttl=TTL) as server:
         assert placed(server, pod(eci="true"))
@@ -461,9 +461,7 @@ def test_an_api_server_whose_name_is_not_known_is_unavailable(
         assert re.search("no-such-host.invalid|in time", reply.json["message"])
 
 
-def test_the_profile_and_the_namespace_together_take_no_longer_than_one(
-    api: APIServer, tmp_path: Path
-) -> None:
+def test_profile_and_namespace_reads_share_one_timeout(api: APIServer, tmp_path: Path) -> None:
     put_profile(api, BY_NAMESPACE)
     api.put_namespace("team-a")
     with (
@@ -477,7 +475,7 @@ def test_the_profile_and_the_namespace_together_take_no_longer_than_one(
         wait_until(lambda: send(server, pod()).status == 200, 3)
 
 
-def test_a_server_whose_certificate_is_not_the_clusters_is_not_believed(
+def test_an_api_server_certificate_from_another_ca_is_rejected(
     api: APIServer, tmp_path: Path
 ) -> None:
     put_profile(api, BY_POD)
@@ -488,7 +486,7 @@ def test_a_server_whose_certificate_is_not_the_clusters_is_not_believed(
         assert "certificate" in reply.json["message"].lower()
 
 
-def test_only_single_objects_are_ever_asked_for(api: APIServer, tmp_path: Path) -> None:
+def test_only_single_objects_are_read(api: APIServer, tmp_path: Path) -> None:
     put_profile(api, BOTH)
     api.put_namespace("team-a")
     with on(api, tmp_path) as server:

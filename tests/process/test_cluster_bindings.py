@@ -167,7 +167,7 @@ def test_a_profile_without_effects_at_binding_reads_only_itself(
         assert len(api.requests) == 1
 
 
-def test_the_pod_is_read_for_each_binding_as_it_is_then(api: APIServer, tmp_path: Path) -> None:
+def test_the_current_pod_is_read_for_each_binding(api: APIServer, tmp_path: Path) -> None:
     with on(api, tmp_path) as server:
         assert bound(server) == EFFECT
         put_pod(api, "web", labels={"burst": "true", "alibabacloud.com/eci": "false"})
@@ -183,7 +183,7 @@ def test_the_pod_is_read_for_each_binding_as_it_is_then(api: APIServer, tmp_path
         assert api.count("GET", NODES) == 1
 
 
-def test_only_the_pod_of_this_uid_is_meant(api: APIServer, tmp_path: Path) -> None:
+def test_the_pods_uid_must_match(api: APIServer, tmp_path: Path) -> None:
     uid = api.get("v1", "pods", "default", "web")["metadata"]["uid"]
     with on(api, tmp_path) as server:
         for given, effect in ((uid, EFFECT), ("another", [])):
@@ -208,9 +208,7 @@ def test_the_namespace_is_read_if_it_can_matter(api: APIServer, tmp_path: Path) 
             assert refused(server)
 
 
-def test_a_node_that_is_relabelled_counts_as_it_was_until_the_ttl(
-    api: APIServer, tmp_path: Path
-) -> None:
+def test_new_node_labels_are_used_after_the_ttl(api: APIServer, tmp_path: Path) -> None:
     with on(api, tmp_path, ECI_PROFILE_NODE_TTL="60") as server:
         assert bound(server) == EFFECT
         assert bound(server, node="worker") == []
@@ -229,7 +227,7 @@ def test_nodes_can_be_read_for_every_binding(api: APIServer, tmp_path: Path) -> 
         assert api.count("GET", NODES) == 2
 
 
-def test_a_node_that_is_renamed_or_gone_is_503(api: APIServer, tmp_path: Path) -> None:
+def test_a_renamed_or_deleted_node_is_503(api: APIServer, tmp_path: Path) -> None:
     with on(api, tmp_path, ECI_PROFILE_NODE_TTL="60") as server:
         assert bound(server) == EFFECT
         api.delete_node("vk")
@@ -243,7 +241,7 @@ def test_a_node_that_is_renamed_or_gone_is_503(api: APIServer, tmp_path: Path) -
         assert bound(server, node="never") == []
 
 
-def test_a_pod_that_is_gone_is_503(api: APIServer, tmp_path: Path) -> None:
+def test_a_deleted_pod_is_503(api: APIServer, tmp_path: Path) -> None:
     with on(api, tmp_path) as server:
         assert bound(server) == EFFECT
         api.delete_pod("default", "web")
@@ -252,7 +250,7 @@ def test_a_pod_that_is_gone_is_503(api: APIServer, tmp_path: Path) -> None:
         assert bound(server) == EFFECT
 
 
-def test_without_the_rights_it_is_503_and_says_which(api: APIServer, tmp_path: Path) -> None:
+def test_missing_permissions_are_503_and_named(api: APIServer, tmp_path: Path) -> None:
     api.effects_at_binding = False
     with on(api, tmp_path) as server:
         assert (
@@ -282,7 +280,7 @@ _IDS = [f"{kind}-{options.get('code', len(options.get('body', '')))}" for kind, 
 
 @pytest.mark.parametrize(("kind", "options"), FAULTS, ids=_IDS)
 @pytest.mark.parametrize("path", [f"{NODES}vk", f"{PODS}web"], ids=["node", "pod"])
-def test_a_bad_answer_is_503_in_time_and_the_next_good_one_counts(
+def test_a_bad_response_is_503_in_time_and_the_next_good_one_is_used(
     path: str, kind: Any, options: dict[str, Any], api: APIServer, tmp_path: Path
 ) -> None:
     with on(api, tmp_path) as server:
@@ -310,9 +308,7 @@ def test_a_bad_answer_is_503_in_time_and_the_next_good_one_counts(
     ],
     ids=str,
 )
-def test_an_answer_of_another_form_is_503(
-    path: str, answer: Any, api: APIServer, tmp_path: Path
-) -> None:
+def test_a_malformed_object_is_503(path: str, answer: Any, api: APIServer, tmp_path: Path) -> None:
     with (
         on(api, tmp_path) as server,
         api.fault("wrong_kind", path, body=json.dumps(answer).encode()),
@@ -320,7 +316,7 @@ def test_an_answer_of_another_form_is_503(
         assert "not the object asked for" in refused(server)
 
 
-def test_a_node_once_known_stays_known_in_an_outage(api: APIServer, tmp_path: Path) -> None:
+def test_a_cached_node_is_used_during_an_outage(api: APIServer, tmp_path: Path) -> None:
     with on(api, tmp_path, ECI_PROFILE_NODE_TTL="60") as server:
         assert bound(server) == EFFECT
         with api.fault("status", NODES, code=403):
@@ -330,7 +326,9 @@ def test_a_node_once_known_stays_known_in_an_outage(api: APIServer, tmp_path: Pa
             assert "forbidden" in refused(server)
 
 
-def test_slow_pods_do_not_hold_up_bindings_to_normal_nodes(api: APIServer, tmp_path: Path) -> None:
+def test_slow_pod_reads_do_not_delay_bindings_to_normal_nodes(
+    api: APIServer, tmp_path: Path
+) -> None:
     names = [f"pod-{number}" for number in range(60)]
     for name in names:
         put_pod(api, name)

@@ -60,7 +60,7 @@ def test_each_argument_is_described() -> None:
             assert f"`{default}`" in described if default else described.startswith("none")
 
 
-def test_the_user_is_a_number_and_not_root() -> None:
+def test_the_user_is_numeric_and_not_root() -> None:
     (user,) = arguments("USER")
     assert all(int(number) > 0 for number in user.split(":"))
 
@@ -71,7 +71,7 @@ def test_no_step_and_no_command_needs_a_shell() -> None:
             assert isinstance(json.loads(value), list)
 
 
-def test_all_that_is_copied_is_there_and_not_ignored() -> None:
+def test_copied_files_exist_and_are_not_ignored() -> None:
     ignore = (ROOT / ".dockerignore").read_text().splitlines()
     assert ignore[1] == "*"
     assert {line[1:] for line in ignore if line.startswith("!")} == set(sources())

@@ -49,13 +49,13 @@ IGNORED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 @settings(max_examples=200, deadline=None, suppress_health_check=IGNORED)
 @given(reviews_with_a_wrong_value)
-def test_a_wrong_value_in_any_field_gets_an_answer(server: Server, review: Any) -> None:
+def test_a_wrong_value_in_any_field_gets_a_response(server: Server, review: Any) -> None:
     answered_or_refused(server, review)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=IGNORED)
 @given(no_reviews)
-def test_any_body_that_is_no_review_is_400(server: Server, body: bytes) -> None:
+def test_any_body_that_is_not_a_review_is_400(server: Server, body: bytes) -> None:
     assert server.request("POST", "/", body).status == 400
 
 
@@ -81,11 +81,11 @@ def good_with(field: str) -> bytes:
         ('"x": "\t"', 400),
     ],
 )
-def test_strange_json_is_answered(field: str, status: int, server: Server) -> None:
+def test_unusual_json_gets_a_response(field: str, status: int, server: Server) -> None:
     assert server.request("POST", "/mutate", good_with(field)).status == status
 
 
-def test_invalid_utf_8_is_no_json(server: Server) -> None:
+def test_invalid_utf_8_is_400(server: Server) -> None:
     for bad in (b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80"):
         body = json.dumps(GOOD).encode().replace(b"train", bad)
         assert server.request("POST", "/mutate", body).status == 400
@@ -108,7 +108,7 @@ def raw(server: Server, *parts: bytes, silence: float = 5.0) -> bytes:
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 
 
-def test_a_content_length_that_lies_harms_nobody(server: Server) -> None:
+def test_a_wrong_content_length_does_no_harm(server: Server) -> None:
     body = json.dumps(GOOD).encode()
     short = HEAD + b"Content-Length: %d\r\n\r\n" % (len(body) - 10) + body
     assert raw(server, short).startswith(b"HTTP/1.1 400 ")
@@ -119,14 +119,14 @@ def test_a_content_length_that_lies_harms_nobody(server: Server) -> None:
         connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % (len(body) + 10) + body)
 
 
-def test_chunks_that_are_none_harm_nobody(server: Server) -> None:
+def test_malformed_chunks_do_no_harm(server: Server) -> None:
     head = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
     for chunks in (b"zz\r\n{}\r\n", b"ffffffffffffffff\r\n{}", b"-1\r\n"):
         answer = raw(server, head + chunks, silence=2)
         assert answer.startswith(b"HTTP/1.1 400 ") or answer == b""
 
 
-def test_slow_senders_keep_nobody_waiting(server: Server) -> None:
+def test_slow_clients_do_not_block_others(server: Server) -> None:
     body = json.dumps(GOOD).encode()
     slow = []
     for _ in range(100):
@@ -144,7 +144,7 @@ def test_slow_senders_keep_nobody_waiting(server: Server) -> None:
         connection.close()
 
 
-def test_bodies_of_the_limit_and_beyond_leave_memory_flat(server: Server) -> None:
+def test_memory_stays_flat_over_bodies_at_and_above_the_limit(server: Server) -> None:
     limit = 8 * MEBIBYTE
     good = json.dumps(GOOD).encode()
     full = good + b" " * (limit - len(good))

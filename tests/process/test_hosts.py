@@ -91,12 +91,14 @@ def test_a_case(name: str, hosts: Mapping[str, Service], profile: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "status"), [(b"", 400), (b"\xff", 400), (b"{}", 400), (b" " * 1_000_001, 413)]
 )
-def test_no_review(body: bytes, status: int, hosts: Mapping[str, Service]) -> None:
+def test_a_body_that_is_not_a_review(
+    body: bytes, status: int, hosts: Mapping[str, Service]
+) -> None:
     assert json.loads(alike(hosts, body, status))["code"] == status
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_the_uid_comes_back_as_it_was(host: str, hosts: Mapping[str, Service]) -> None:
+def test_the_uid_is_returned_unchanged(host: str, hosts: Mapping[str, Service]) -> None:
     review = review_of({"metadata": {}}, uid='ü ✓ 😀"\\\n')
     assert hosts[host].post(review).json["response"]["uid"] == review["request"]["uid"]
 
@@ -118,7 +120,7 @@ def test_metrics(host: str, hosts: Mapping[str, Service]) -> None:
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_a_wrong_setting_ends_the_start(host: str, log: Path) -> None:
+def test_an_invalid_setting_fails_startup(host: str, log: Path) -> None:
     with (
         pytest.raises(RuntimeError, match=r"eci-profile: ECI_PROFILE_TTL must be a number"),
         HOSTS[host]({"ECI_PROFILE_TTL": "soon"}, log),
@@ -126,7 +128,7 @@ def test_a_wrong_setting_ends_the_start(host: str, log: Path) -> None:
         raise AssertionError
 
 
-def test_knative_func_tells_readiness_by_its_last_look(api: APIServer, log: Path) -> None:
+def test_knative_func_reports_current_readiness(api: APIServer, log: Path) -> None:
     settings = {
         "KUBECONFIG": str(api.write_kubeconfig(log.with_name("kubeconfig"))),
         "ECI_PROFILE_TTL": "0",

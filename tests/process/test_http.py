@@ -97,7 +97,7 @@ def without(field: str) -> bytes:
         (changed(object={"spec": {"nodeSelector": "x"}}), ["request.object.spec.nodeSelector"]),
     ],
 )
-def test_a_body_that_is_no_review_is_400(body: bytes, words: list[str], server: Server) -> None:
+def test_a_body_that_is_not_a_review_is_400(body: bytes, words: list[str], server: Server) -> None:
     fails(server.request("POST", "/mutate", body), 400, *words)
 
 
@@ -110,7 +110,7 @@ def test_objects_of_other_kinds_may_have_any_form(server: Server) -> None:
         assert checked(server.post(review), review)["allowed"]
 
 
-def test_the_uid_comes_back_as_it_was(server: Server) -> None:
+def test_the_uid_is_returned_unchanged(server: Server) -> None:
     for uid in ("1", "ü ✓ 😀", '"\\\n\x7f', "x" * 5000):
         review = review_of(POD, uid=uid)
         assert checked(server.post(review), review)["uid"] == uid
@@ -160,7 +160,7 @@ def padded(size: int) -> bytes:
     return body + b" " * (size - len(body))
 
 
-def test_a_body_of_the_limit_is_read_and_one_byte_more_is_413(server: Server) -> None:
+def test_a_body_at_the_limit_is_read_and_one_byte_more_is_413(server: Server) -> None:
     assert server.request("POST", "/mutate", padded(LIMIT)).status == 200
     fails(server.request("POST", "/mutate", padded(LIMIT + 1)), 413, "100000", "MAX_BODY")
     fails(server.request("POST", "/mutate", padded(5 * LIMIT)), 413)
@@ -184,14 +184,14 @@ def test_a_chunked_body_is_read(server: Server) -> None:
     connection.close()
 
 
-def test_a_client_that_leaves_halfway_harms_nobody(server: Server) -> None:
+def test_a_client_that_disconnects_midway_does_no_harm(server: Server) -> None:
     for _ in range(3):
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
             connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
     assert server.request("POST", "/mutate", padded(5000)).status == 200
 
 
-def test_metrics_count_what_happened(server: Server) -> None:
+def test_metrics_count_outcomes(server: Server) -> None:
     def count(outcome: str) -> float:
         return server.metric("eci_profile_reviews_total", outcome=outcome)
 
@@ -207,7 +207,7 @@ def test_metrics_count_what_happened(server: Server) -> None:
     assert server.request("GET", "/metrics").headers["content-type"].startswith("text/plain")
 
 
-def test_each_review_is_a_log_line_that_names_it(server: Server) -> None:
+def test_each_review_is_logged_with_its_uid_and_object(server: Server) -> None:
     review = json.loads((DATA / "reviews" / "pod-of-deployment.json").read_text())
     review["request"]["object"]["metadata"]["labels"]["eci"] = "true"
     review["request"]["object"]["spec"]["containers"][0]["env"] = [
@@ -233,7 +233,7 @@ def test_each_review_is_a_log_line_that_names_it(server: Server) -> None:
     assert b"hunter2" not in server.log.read()
 
 
-def test_a_review_is_logged_at_once_though_nothing_follows(server: Server) -> None:
+def test_a_review_is_logged_without_a_following_request(server: Server) -> None:
     uid = "7d1a4a5e-logged-at-once"
     review = review_of({"metadata": {"name": "x", "labels": {"eci": "true"}}})
     review["request"]["uid"] = uid
@@ -254,7 +254,7 @@ def test_no_name_can_forge_a_log_line(server: Server) -> None:
     assert len(server.log_lines()) == before + 1
 
 
-def test_two_workers_answer_alike(tmp_path: Path) -> None:
+def test_two_workers_give_the_same_responses(tmp_path: Path) -> None:
     settings = {
         "ECI_PROFILE_PROVIDER": "file",
         "ECI_PROFILE_FILE": "k8s/sample/profile.yaml",

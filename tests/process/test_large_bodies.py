@@ -138,7 +138,7 @@ class Process:
 
 @pytest.mark.quiet
 @pytest.mark.parametrize("name", BODIES)
-def test_it_takes_little_time_and_memory(name: str, server: Server) -> None:
+def test_time_and_memory_are_bounded(name: str, server: Server) -> None:
     body = BODIES[name]()
     assert 3 * MEBIBYTE < len(body) <= LIMIT
     process = Process(server.process.pid)

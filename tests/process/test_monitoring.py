@@ -63,7 +63,7 @@ def samples(server: Server) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 @pytest.mark.parametrize(("title", "expression"), list(expressions()))
-def test_an_expression_speaks_of_series_that_exist_from_the_start(
+def test_expressions_use_series_that_exist_from_startup(
     title: str, expression: str, exported: dict[str, list[dict[str, str]]]
 ) -> None:
     series = SERIES.findall(expression)
@@ -77,7 +77,7 @@ def test_an_expression_speaks_of_series_that_exist_from_the_start(
             assert not label or all(label in labels for labels in exported[name])
 
 
-def test_every_alert_leads_to_its_section_of_the_documentation() -> None:
+def test_every_alert_links_to_its_section_of_the_documentation() -> None:
     rules = yaml.safe_load((MONITORING / "rules.yaml").read_text("utf-8"))
     for group in rules["spec"]["groups"]:
         for rule in group["rules"]:
@@ -87,7 +87,7 @@ def test_every_alert_leads_to_its_section_of_the_documentation() -> None:
                 assert f"\n### {rule['alert']}\n" in (ROOT / path).read_text("utf-8")
 
 
-def test_every_metric_of_the_function_is_shown_or_watched(
+def test_every_metric_is_used_by_the_dashboard_or_an_alert(
     exported: dict[str, list[dict[str, str]]],
 ) -> None:
     used = {name for _, expression in expressions() for name, _ in SERIES.findall(expression)}
@@ -96,7 +96,7 @@ def test_every_metric_of_the_function_is_shown_or_watched(
             assert re.sub(r"_(sum|count)$", "_bucket", name) in used
 
 
-def test_the_pod_monitor_finds_the_deployments_pods_and_port() -> None:
+def test_the_pod_monitor_selects_the_deployments_pods_and_port() -> None:
     monitor = yaml.safe_load((MONITORING / "podmonitor.yaml").read_text("utf-8"))["spec"]
     path = ROOT / "k8s" / "deployment" / "deployment.yaml"
     deployment = yaml.safe_load(path.read_text("utf-8"))

@@ -55,7 +55,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_readyz_and_try_say_so(case: str, server: Server, profile: Path) -> None:
+def test_readyz_and_try_report_an_outdated_profile(
+    case: str, server: Server, profile: Path
+) -> None:
     text, why = BAD[case]
     before = server.request("GET", "/readyz")
     assert set(before.json) == {"status", "selectors"}

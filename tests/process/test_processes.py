@@ -70,9 +70,7 @@ class Load:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_killed_worker_takes_only_the_reviews_along_that_it_works_on(
-    count: int, log: Path
-) -> None:
+def test_a_killed_worker_loses_only_its_current_reviews(count: int, log: Path) -> None:
     with serving({**FILE, "WORKERS": str(count)}, log) as server:
         before = workers(server, count)
         with Load(server) as load:
@@ -87,7 +85,7 @@ def test_a_killed_worker_takes_only_the_reviews_along_that_it_works_on(
         assert before[0] not in workers(server, count)
 
 
-def test_replicas_restarted_in_turn_lose_no_review(tmp_path: Path) -> None:
+def test_a_rolling_restart_loses_no_review(tmp_path: Path) -> None:
     """As in a rolling update: a replica stops receiving connections before it terminates."""
     failures: list[BaseException] = []
     answered: list[Server] = []

@@ -118,7 +118,7 @@ def stays(server: Service, expected: str | None) -> None:
         time.sleep(0.02)
 
 
-def test_a_broken_profile_changes_nothing_and_a_mended_one_counts(
+def test_a_broken_profile_changes_nothing_and_a_fixed_one_is_used(
     api: APIServer, function: Local
 ) -> None:
     for broken in ("[", '[{"name": 5}]', "[" * 100_000, '"' * 1000):
@@ -128,7 +128,7 @@ def test_a_broken_profile_changes_nothing_and_a_mended_one_counts(
     becomes(function, "v1")
 
 
-def test_an_emptied_and_a_deleted_profile_change_no_pod(api: APIServer, function: Local) -> None:
+def test_an_empty_or_deleted_profile_changes_no_pod(api: APIServer, function: Local) -> None:
     put(api, "")
     becomes(function, None)
     put(api, version(1))
@@ -142,7 +142,7 @@ def test_an_emptied_and_a_deleted_profile_change_no_pod(api: APIServer, function
     becomes(function, "v2")
 
 
-def test_a_profile_of_a_mebibyte_with_ten_thousand_selectors_counts(
+def test_a_1_mib_profile_with_ten_thousand_selectors_is_used(
     api: APIServer, function: Local
 ) -> None:
     many: list[dict[str, Any]] = [
@@ -207,9 +207,7 @@ def test_no_review_waits_while_ten_thousand_selectors_load(tmp_path: Path) -> No
     assert min(longest) < 0.025, longest  # min: other load on the machine doesn't count
 
 
-def test_while_it_is_edited_each_answer_belongs_to_one_version(
-    api: APIServer, server: Server
-) -> None:
+def test_during_edits_each_response_belongs_to_one_version(api: APIServer, server: Server) -> None:
     seen: list[str | None] = []
     failures: list[BaseException] = []
     done = threading.Event()
@@ -237,9 +235,7 @@ def test_while_it_is_edited_each_answer_belongs_to_one_version(
 
 
 @pytest.mark.no_cover  # coverage doubles the time
-def test_five_thousand_namespaces_in_any_order_are_told_apart(
-    api: APIServer, function: Local
-) -> None:
+def test_five_thousand_namespaces_are_not_mixed_up(api: APIServer, function: Local) -> None:
     put(api, BY_NAMESPACE)
     names = [f"team-{number * 7919 % 5000}" for number in range(5000)]
     for number, name in enumerate(names):
@@ -251,9 +247,7 @@ def test_five_thousand_namespaces_in_any_order_are_told_apart(
         assert ("patch" in checked(function.post(review), review)) == (number % 2 == 0)
 
 
-def test_a_namespace_that_was_recreated_counts_with_its_new_labels(
-    api: APIServer, function: Local
-) -> None:
+def test_a_recreated_namespace_has_its_new_labels(api: APIServer, function: Local) -> None:
     put(api, BY_NAMESPACE)
     api.put_namespace("team-a", {"eci": "true"})
     becomes(function, "eci")
@@ -262,7 +256,7 @@ def test_a_namespace_that_was_recreated_counts_with_its_new_labels(
     becomes(function, None)
 
 
-def test_a_thousand_reviews_at_once_on_a_cold_key_are_all_answered(
+def test_a_thousand_concurrent_reviews_on_a_cold_key_all_succeed(
     api: APIServer, server: Server
 ) -> None:
     put(api, BY_NAMESPACE)
@@ -286,7 +280,7 @@ def test_a_thousand_reviews_at_once_on_a_cold_key_are_all_answered(
 
 
 @pytest.mark.skipif(FAKETIME is None, reason="Debian's libfaketime is not installed")
-def test_a_clock_that_is_set_back_and_forward_changes_nothing(
+def test_setting_the_clock_back_or_forward_changes_nothing(
     api: APIServer, environment: dict[str, str], tmp_path: Path
 ) -> None:
     clock = tmp_path / "clock"

@@ -17,7 +17,7 @@ handle(SimpleNamespace(body=sys.stdin.buffer.read(), method="POST", path="/"), N
 """
 
 
-def test_a_process_that_ends_after_its_answer_has_logged_it() -> None:
+def test_a_process_logs_its_last_response_before_it_exits() -> None:
     review = (DATA / "reviews" / "pod-bare.json").read_bytes()
     settings = {
         "ECI_PROFILE_PROVIDER": "file",

@@ -105,7 +105,7 @@ def load(
             thread.join()
 
 
-def test_it_serves_tls_with_names_and_without(secret: Secret, log: Path) -> None:
+def test_tls_with_and_without_sni(secret: Secret, log: Path) -> None:
     with serving(secret, log) as server:
         assert checked(server.post(REVIEW), REVIEW)["patch"]
         assert server.request("GET", "/readyz").status == 200
@@ -115,7 +115,7 @@ def test_it_serves_tls_with_names_and_without(secret: Secret, log: Path) -> None
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_tls_from_1_2_on(version: ssl.TLSVersion, secret: Secret, log: Path) -> None:
+def test_tls_1_2_and_later_are_accepted(version: ssl.TLSVersion, secret: Secret, log: Path) -> None:
     with serving(secret, log) as server:
         context = secret.client()
         context.minimum_version = context.maximum_version = version
@@ -124,7 +124,7 @@ def test_tls_from_1_2_on(version: ssl.TLSVersion, secret: Secret, log: Path) -> 
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
-def test_not_tls_1_1(secret: Secret, log: Path) -> None:
+def test_tls_1_1_is_rejected(secret: Secret, log: Path) -> None:
     with serving(secret, log) as server:
         context = secret.client()
         context.set_ciphers("ALL:@SECLEVEL=0")
@@ -133,7 +133,7 @@ def test_not_tls_1_1(secret: Secret, log: Path) -> None:
             server.connect(context).connect()
 
 
-def test_answers_do_not_wait_for_acknowledgements(log: Path) -> None:
+def test_responses_do_not_wait_for_acknowledgements(log: Path) -> None:
     """With Nagle's algorithm, the body would wait for Linux's delayed ACK (40 ms) of the head."""
     with container(FILE, log) as server, contextlib.closing(server.connect()) as connection:
         began = time.monotonic()
@@ -189,7 +189,7 @@ def test_certificates_are_replaced_under_load(client_ca: bool, secret: Secret, l
         assert sum(counts[True]) + sum(counts[False]) >= 5000
 
 
-def test_a_kept_connection_ends_with_an_answer_after_the_certificate_is_replaced(
+def test_a_kept_connection_closes_after_a_response_once_the_certificate_is_replaced(
     secret: Secret, log: Path
 ) -> None:
     with (
@@ -207,7 +207,7 @@ def test_a_kept_connection_ends_with_an_answer_after_the_certificate_is_replaced
         assert (response.status, response.getheader("connection")) == (200, "close")
 
 
-def test_what_served_an_old_certificate_ends(secret: Secret, log: Path) -> None:
+def test_connections_and_threads_with_an_old_certificate_end(secret: Secret, log: Path) -> None:
     """Connections and threads with the old certificate end after 180 s, here 2 s."""
     program = "from handler import serve; serve._KEEP_ALIVE = 2; serve.main()"
     port = free_port()
@@ -257,7 +257,7 @@ def test_go_loses_no_request_when_certificates_are_replaced(
     assert found["connections"] >= 200
 
 
-def test_a_pair_that_does_not_match_is_not_taken_over(secret: Secret, log: Path) -> None:
+def test_a_mismatched_key_pair_is_not_loaded(secret: Secret, log: Path) -> None:
     with serving(secret, log) as server:
 
         def warnings() -> list[str]:
@@ -281,7 +281,7 @@ def test_a_pair_that_does_not_match_is_not_taken_over(secret: Secret, log: Path)
         wait_until(lambda: serial(server) == renewed, 10)
 
 
-def test_reviews_may_need_a_client_certificate(secret: Secret, log: Path) -> None:
+def test_reviews_can_require_a_client_certificate(secret: Secret, log: Path) -> None:
     """Probes need none, because kubelet has none."""
     old, new = trustme.CA(), trustme.CA()
     client_ca = secret.directory / "client-ca.crt"
@@ -414,7 +414,7 @@ def refused(server: Server) -> bool:
     return False
 
 
-def test_a_request_under_way_at_the_end_is_answered(secret: Secret, log: Path) -> None:
+def test_a_request_in_progress_at_shutdown_is_completed(secret: Secret, log: Path) -> None:
     with serving(secret, log, ECI_PROFILE_DRAIN="1") as server:
         with half_a_request(server) as connection:
             server.request("GET", "/healthz")
@@ -429,7 +429,7 @@ def test_a_request_under_way_at_the_end_is_answered(secret: Secret, log: Path) -
         assert server.process.wait(10) == 0
 
 
-def test_a_request_that_never_ends_does_not_keep_the_process(secret: Secret, log: Path) -> None:
+def test_an_unfinished_request_does_not_block_shutdown(secret: Secret, log: Path) -> None:
     with serving(secret, log) as server:
         with half_a_request(server):
             server.request("GET", "/healthz")
@@ -441,7 +441,7 @@ def test_a_request_that_never_ends_does_not_keep_the_process(secret: Secret, log
 @pytest.mark.parametrize(
     "signals", [[signal.SIGINT], [signal.SIGTERM, signal.SIGTERM]], ids=["interrupt", "twice"]
 )
-def test_it_can_end_at_once(signals: Sequence[int], log: Path) -> None:
+def test_immediate_shutdown(signals: Sequence[int], log: Path) -> None:
     with container({**FILE, "ECI_PROFILE_DRAIN": "60"}, log) as server:
         for number in signals:
             server.process.send_signal(number)
@@ -449,7 +449,7 @@ def test_it_can_end_at_once(signals: Sequence[int], log: Path) -> None:
         assert server.process.wait(5) == 0
 
 
-def test_what_is_no_http_is_400(log: Path) -> None:
+def test_invalid_http_is_400(log: Path) -> None:
     with container(FILE, log) as server:
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
             connection.sendall(b"\x16\x03\x01\r\n\r\n")
@@ -457,7 +457,7 @@ def test_what_is_no_http_is_400(log: Path) -> None:
         assert server.post(REVIEW).status == 200
 
 
-def test_what_is_no_tls_is_a_line_of_the_log_at_debug(secret: Secret, log: Path) -> None:
+def test_invalid_tls_is_logged_at_debug_level(secret: Secret, log: Path) -> None:
     with serving(secret, log, ECI_PROFILE_LOG_LEVEL="debug") as server:
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
@@ -467,7 +467,7 @@ def test_what_is_no_tls_is_a_line_of_the_log_at_debug(secret: Secret, log: Path)
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="there is no IPv6 here")
-def test_it_listens_on_ipv6_too(log: Path) -> None:
+def test_it_also_listens_on_ipv6(log: Path) -> None:
     with container(FILE, log) as server:
         connection = http.client.HTTPConnection("::1", server.port, timeout=10)
         assert exchange(connection, "GET", "/healthz").status == 200
@@ -488,7 +488,7 @@ def chunked(body: bytes, size: int = 5000) -> bytes:
 
 @pytest.mark.parametrize("length", ["content-length", "chunks", "both", "both, chunks first"])
 @pytest.mark.parametrize("size", [LIMIT, LIMIT + 1, 5 * LIMIT])
-def test_a_body_beyond_the_limit_is_413(length: str, size: int, log: Path) -> None:
+def test_a_body_is_413_only_above_the_limit(length: str, size: int, log: Path) -> None:
     """Also where the Content-Length is smaller than the chunked body."""
     fields = {
         "content-length": f"Content-Length: {size}\r\n",
@@ -532,7 +532,7 @@ def test_bodies_far_beyond_the_limit_take_no_memory(log: Path) -> None:
         assert server.post(REVIEW).status == 200
 
 
-def test_a_client_that_leaves_halfway_harms_nobody(log: Path) -> None:
+def test_a_client_that_disconnects_midway_does_no_harm(log: Path) -> None:
     chunks = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n{"
     with container(FILE, log) as server:
         for start in (_HEAD + BODY[:100], chunks):
@@ -545,9 +545,7 @@ def test_a_client_that_leaves_halfway_harms_nobody(log: Path) -> None:
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
-def test_senders_that_stop_halfway_keep_nobody_waiting(
-    tls: bool, secret: Secret, log: Path
-) -> None:
+def test_stalled_clients_do_not_block_others(tls: bool, secret: Secret, log: Path) -> None:
     """Before and during the handshake, the head and the body."""
     with contextlib.ExitStack() as stack:
         host = serving(secret, log) if tls else container(FILE, log)
@@ -629,7 +627,7 @@ KEYS: dict[str, tuple[Callable[[], Any], str, bytes, bool]] = {
 
 
 @pytest.mark.parametrize("name", KEYS)
-def test_a_key_may_be_in_any_form(name: str, secret: Secret, log: Path) -> None:
+def test_supported_key_formats(name: str, secret: Secret, log: Path) -> None:
     """granian exits on a P-521 key; uvicorn accepts it."""
     generate, form, before, by_granian = KEYS[name]
     key = generate()
@@ -705,14 +703,14 @@ CHANGES: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_tls_files_that_cannot_be_used_end_the_start(change: str, secret: Secret) -> None:
+def test_unusable_tls_files_fail_startup(change: str, secret: Secret) -> None:
     apply, sentence = CHANGES[change]
     apply(secret.directory)
     expected = "eci-profile: " + sentence.replace("{}", str(secret.directory))
     assert failed_start(ECI_PROFILE_TLS_DIR=str(secret.directory)).startswith(expected)
 
 
-def test_a_file_of_client_cas_that_cannot_be_used_ends_the_start(secret: Secret) -> None:
+def test_an_unusable_client_ca_file_fails_startup(secret: Secret) -> None:
     def start(file: Path) -> str:
         return failed_start(
             ECI_PROFILE_TLS_DIR=str(secret.directory), ECI_PROFILE_TLS_CLIENT_CA=str(file)
@@ -738,7 +736,7 @@ def test_a_file_of_client_cas_that_cannot_be_used_ends_the_start(secret: Secret)
         ({"ECI_PROFILE_TLS_DIR": "no/such"}, "no/such/tls.crt can't be read: No such file"),
     ],
 )
-def test_a_wrong_setting_ends_the_start(settings: dict[str, str], sentence: str) -> None:
+def test_an_invalid_setting_fails_startup(settings: dict[str, str], sentence: str) -> None:
     assert failed_start(**settings).startswith(f"eci-profile: {sentence}")
 
 

@@ -36,13 +36,13 @@ def ends(**settings: str) -> str:
         ({}, ["no access to the API server", "KUBECONFIG"]),
     ],
 )
-def test_a_wrong_setting(settings: dict[str, str], words: list[str]) -> None:
+def test_an_invalid_setting(settings: dict[str, str], words: list[str]) -> None:
     line = ends(**settings)
     for word in words:
         assert word in line
 
 
-def test_the_server_tells_its_settings_and_takes_no_arguments() -> None:
+def test_help_lists_the_settings_and_arguments_are_rejected() -> None:
     def printed(argument: str, code: int) -> str:
         ended = subprocess.run(
             [sys.executable, "-m", "handler.serve", argument],
@@ -66,7 +66,7 @@ def test_the_server_tells_its_settings_and_takes_no_arguments() -> None:
     assert "unrecognized arguments: --port" in printed("--port", 2)
 
 
-def test_a_wrong_file(tmp_path: Path) -> None:
+def test_an_invalid_file(tmp_path: Path) -> None:
     profile = tmp_path / "profile.yaml"
     profile.write_bytes(b"- 5")
     line = ends(ECI_PROFILE_PROVIDER="file", ECI_PROFILE_FILE=str(profile))
