@@ -34,20 +34,20 @@ def function() -> Iterator[Local]:
 
 @settings(max_examples=2000, deadline=None, suppress_health_check=SHARED)
 @given(reviews_with_a_wrong_value)
-def test_a_wrong_value_in_any_field_gets_an_answer(function: Local, review: Any) -> None:
+def test_a_wrong_value_in_any_field_gets_a_response(function: Local, review: Any) -> None:
     answered_or_refused(function, review)
 
 
 @settings(max_examples=1000, deadline=None, suppress_health_check=SHARED)
 @given(no_reviews)
-def test_any_body_that_is_no_review_is_400(function: Local, body: bytes) -> None:
+def test_any_body_that_is_not_a_review_is_400(function: Local, body: bytes) -> None:
     assert function.request("POST", "/", body).status == 400
 
 
 @pytest.mark.parametrize(
     "wrong", [{"metadata": 5}, {"spec": "text"}, {"data": 5}, {"metadata": []}]
 )
-def test_a_large_review_of_the_profile_with_a_wrong_field_is_answered(
+def test_a_large_profile_review_with_a_wrong_field_gets_a_response(
     function: Local, wrong: Any
 ) -> None:
     names: dict[str, Any] = {"name": "eci-profile", "namespace": "kube-system"}

@@ -121,7 +121,7 @@ def matcher_of(profile: Any) -> Matcher:
 
 @settings(max_examples=300)
 @given(profiles, pods, maps, node_labels, st.text(min_size=1, max_size=3))
-def test_creation_and_binding_together_change_no_value_that_the_pod_had(
+def test_creation_and_binding_keep_the_pods_values(
     profile: Any, pod: Any, namespace: Any, node: Any, uid: str
 ) -> None:
     matcher, before = matcher_of(profile), copy.deepcopy(pod)
@@ -138,7 +138,7 @@ def test_creation_and_binding_together_change_no_value_that_the_pod_had(
 
 @settings(max_examples=300)
 @given(profiles, pods, bindings, maps, node_labels)
-def test_neither_the_bindings_values_nor_the_pods_are_overwritten(
+def test_values_of_the_binding_and_the_pod_are_not_overwritten(
     profile: Any, pod: Any, binding: Any, namespace: Any, node: Any
 ) -> None:
     matcher = matcher_of(profile)
@@ -177,7 +177,7 @@ def without_labels(profile: Any) -> Any:
 
 @settings(max_examples=300)
 @given(profiles.map(without_labels), pods.filter(readable), maps, st.lists(st.text(), min_size=3))
-def test_a_second_pass_at_creation_adds_nothing_whatever_its_uid(
+def test_a_second_pass_at_creation_adds_nothing_with_any_uid(
     profile: Any, pod: Any, namespace: Any, uids: list[str]
 ) -> None:
     matcher = matcher_of(profile)

@@ -84,9 +84,7 @@ def test_a_fresh_value_is_not_loaded_again(source: Source, run: Run) -> None:
     run(scenario)
 
 
-def test_an_idle_value_is_loaded_first_once_it_is_older_than_the_ttl(
-    source: Source, run: Run
-) -> None:
+def test_an_idle_value_older_than_the_ttl_is_reloaded_before_use(source: Source, run: Run) -> None:
     async def scenario() -> None:
         cache = cache_of(source)
         source.seconds = 0.2
@@ -98,7 +96,7 @@ def test_an_idle_value_is_loaded_first_once_it_is_older_than_the_ttl(
     run(scenario)
 
 
-def test_the_age_of_a_value_counts_from_the_beginning_of_its_load(source: Source, run: Run) -> None:
+def test_the_age_of_a_value_counts_from_the_start_of_its_load(source: Source, run: Run) -> None:
     async def scenario() -> None:
         cache = cache_of(source)
         source.seconds = 1.0
@@ -109,7 +107,7 @@ def test_the_age_of_a_value_counts_from_the_beginning_of_its_load(source: Source
     run(scenario)
 
 
-def test_a_value_in_use_is_refreshed_ahead_so_that_no_look_up_waits(
+def test_a_value_in_use_is_refreshed_early_so_that_no_lookup_waits(
     source: Source, run: Run
 ) -> None:
     async def scenario() -> None:
@@ -126,7 +124,7 @@ def test_a_value_in_use_is_refreshed_ahead_so_that_no_look_up_waits(
     run(scenario)
 
 
-def test_many_look_ups_at_once_cause_one_load(source: Source, run: Run) -> None:
+def test_concurrent_lookups_share_one_load(source: Source, run: Run) -> None:
     async def scenario() -> None:
         cache = cache_of(source)
         source.seconds = 0.1
@@ -136,9 +134,7 @@ def test_many_look_ups_at_once_cause_one_load(source: Source, run: Run) -> None:
     run(scenario)
 
 
-def test_a_look_up_that_is_cancelled_leaves_the_load_to_the_others(
-    source: Source, run: Run
-) -> None:
+def test_a_cancelled_lookup_does_not_cancel_the_load(source: Source, run: Run) -> None:
     async def scenario() -> None:
         cache = cache_of(source)
         source.seconds = 0.5
@@ -167,7 +163,7 @@ def test_without_a_last_good_value_a_failed_load_raises(source: Source, run: Run
     run(scenario)
 
 
-def test_the_last_good_value_stays_until_it_is_too_old(source: Source, run: Run) -> None:
+def test_the_last_good_value_is_used_until_it_is_too_old(source: Source, run: Run) -> None:
     async def scenario() -> None:
         cache = cache_of(source)
         await cache.get("a")
@@ -181,7 +177,7 @@ def test_the_last_good_value_stays_until_it_is_too_old(source: Source, run: Run)
     run(scenario)
 
 
-def test_in_an_outage_only_the_first_look_up_of_all_keys_waits(source: Source, run: Run) -> None:
+def test_in_an_outage_only_the_first_lookup_waits(source: Source, run: Run) -> None:
     async def scenario() -> None:
         health = Health()
         one, other = cache_of(source, health=health), cache_of(source, health=health)
@@ -200,7 +196,7 @@ def test_in_an_outage_only_the_first_look_up_of_all_keys_waits(source: Source, r
     run(scenario)
 
 
-def test_after_an_outage_values_are_fresh_within_a_retry(source: Source, run: Run) -> None:
+def test_after_an_outage_values_are_fresh_within_one_retry(source: Source, run: Run) -> None:
     async def scenario() -> None:
         cache = cache_of(source)
         await cache.get("a")
@@ -217,7 +213,9 @@ def test_after_an_outage_values_are_fresh_within_a_retry(source: Source, run: Ru
     run(scenario)
 
 
-def test_long_after_an_outage_an_idle_value_is_loaded_first(source: Source, run: Run) -> None:
+def test_long_after_an_outage_an_idle_value_is_reloaded_before_use(
+    source: Source, run: Run
+) -> None:
     async def scenario() -> None:
         cache = cache_of(source)
         await cache.get("a")
@@ -231,7 +229,7 @@ def test_long_after_an_outage_an_idle_value_is_loaded_first(source: Source, run:
     run(scenario)
 
 
-def test_while_it_is_refused_only_those_without_a_value_wait_for_an_attempt(
+def test_a_lookup_with_a_last_good_value_does_not_wait_for_retries(
     source: Source, run: Run
 ) -> None:
     async def scenario() -> None:
@@ -249,7 +247,7 @@ def test_while_it_is_refused_only_those_without_a_value_wait_for_an_attempt(
     run(scenario)
 
 
-def test_a_source_that_says_when_to_ask_again_is_not_asked_before(source: Source, run: Run) -> None:
+def test_retry_after_is_respected(source: Source, run: Run) -> None:
     async def scenario() -> None:
         cache = cache_of(source)
         source.error = LoadError("busy", retry_after=5)
@@ -263,7 +261,7 @@ def test_a_source_that_says_when_to_ask_again_is_not_asked_before(source: Source
     run(scenario)
 
 
-def test_it_is_never_asked_later_than_the_ttl(source: Source, run: Run) -> None:
+def test_retry_after_is_capped_at_the_ttl(source: Source, run: Run) -> None:
     async def scenario() -> None:
         cache = cache_of(source)
         source.error = LoadError("busy", retry_after=1e9)
@@ -276,7 +274,7 @@ def test_it_is_never_asked_later_than_the_ttl(source: Source, run: Run) -> None:
     run(scenario)
 
 
-def test_what_is_gone_has_no_last_good_value(source: Source, run: Run) -> None:
+def test_a_deleted_object_has_no_last_good_value(source: Source, run: Run) -> None:
     async def scenario() -> None:
         cache = cache_of(source)
         await cache.get("a")
@@ -288,7 +286,7 @@ def test_what_is_gone_has_no_last_good_value(source: Source, run: Run) -> None:
     run(scenario)
 
 
-def test_a_look_up_waits_no_longer_than_it_may(source: Source, run: Run) -> None:
+def test_a_lookup_respects_its_timeout(source: Source, run: Run) -> None:
     async def scenario() -> None:
         cache = cache_of(source)
         source.seconds = 3600
@@ -302,7 +300,7 @@ def test_a_look_up_waits_no_longer_than_it_may(source: Source, run: Run) -> None
     run(scenario)
 
 
-def test_an_error_of_ours_counts_as_a_failed_load(source: Source, run: Run) -> None:
+def test_an_unexpected_exception_counts_as_a_failed_load(source: Source, run: Run) -> None:
     async def scenario() -> None:
         cache = cache_of(source)
         source.error = ZeroDivisionError("oops")
@@ -312,7 +310,7 @@ def test_an_error_of_ours_counts_as_a_failed_load(source: Source, run: Run) -> N
     run(scenario)
 
 
-def test_a_bounded_number_of_keys_is_kept_those_last_used(source: Source, run: Run) -> None:
+def test_the_least_recently_used_key_is_evicted(source: Source, run: Run) -> None:
     async def scenario() -> None:
         cache = cache_of(source, size=3)
         for key in "abc":
@@ -360,7 +358,7 @@ def test_an_outage_is_logged_once_for_all_keys(
     run(scenario)
 
 
-def test_one_key_that_fails_beside_others_is_logged_once_and_again_after_ten_minutes(
+def test_a_failing_key_is_logged_once_and_again_after_ten_minutes(
     source: Source, run: Run, messages: Callable[[], list[tuple[str, str]]]
 ) -> None:
     async def load(key: str) -> int:

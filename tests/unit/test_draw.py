@@ -64,7 +64,7 @@ def within(count: float, share: float, of: int) -> bool:
 
 
 @pytest.mark.parametrize("percentage", [1, 10, 50, 99])
-def test_a_selector_takes_its_share(percentage: int) -> None:
+def test_a_selector_takes_its_percentage(percentage: int) -> None:
     matcher, pod = matcher_of(selector("canary", percentage)), pod_of()
     decisions = [decide(matcher, pod, uid) for uid in UIDS]
     taken = [decision for decision in decisions if decision.selectors]
@@ -75,7 +75,7 @@ def test_a_selector_takes_its_share(percentage: int) -> None:
         assert (decision.placement is not None) == bool(chosen)
 
 
-def test_none_and_all_are_exact() -> None:
+def test_0_and_100_percent_are_exact() -> None:
     matcher = matcher_of(selector("none", 0), selector("all", 100), selector("default"))
     assert all(names(decide(matcher, pod_of(), uid)) == ["all", "default"] for uid in UIDS[:2000])
     assert names(decide(matcher_of(selector("none", 0)), pod_of())) == []
@@ -97,7 +97,7 @@ def test_a_larger_percentage_keeps_the_pods_of_a_smaller_one() -> None:
             assert names(decide(large, pod_of(), uid)) == ["canary"]
 
 
-def test_the_same_review_is_drawn_the_same_whatever_the_pod() -> None:
+def test_the_draw_is_repeatable_and_independent_of_the_pod() -> None:
     matcher = matcher_of(selector("canary", 50))
     for uid in UIDS[:200]:
         assert len({tuple(names(decide(matcher, pod_of(), uid))) for _ in range(3)}) == 1
@@ -138,7 +138,7 @@ def test_reinvocation_follows_the_first_draw(function: Local, profile: Path) -> 
     assert len(outcomes) == 8  # all combinations of the three selectors with a percentage
 
 
-def test_a_record_that_the_pod_brings_binds_the_draws() -> None:
+def test_an_existing_record_decides_the_draws() -> None:
     matcher = matcher_of(selector("a", 1), selector("b", 99), selector("c", 0), selector("d"))
     for uid in UIDS[:300]:
         decision = decide(matcher, pod_of('["a","c","gone"]'), uid)
@@ -164,7 +164,7 @@ def test_a_record_never_widens_what_matches() -> None:
         assert decision.operations == []
 
 
-def test_a_record_does_not_decide_what_is_only_audited() -> None:
+def test_a_record_does_not_affect_audited_selectors() -> None:
     matcher = matcher_of(selector("audit", 50, mode="audit"))
     told = sum(bool(decide(matcher, pod_of("[]"), uid).audited) for uid in UIDS[:2000])
     assert within(told, 0.5, 2000)
@@ -188,14 +188,14 @@ def test_a_record_does_not_decide_what_is_only_audited() -> None:
     ],
     ids=lambda value: json.dumps(value)[:60],
 )
-def test_a_record_is_written_only_where_it_is_needed(
+def test_a_record_is_written_only_when_needed(
     selectors: list[dict[str, Any]], record: str | None
 ) -> None:
     for uid in UIDS[:20]:
         assert record_of(pod_of(), decide(matcher_of(*selectors), pod_of(), uid)) == record
 
 
-def test_the_record_is_written_always_where_the_profile_wants_it(
+def test_the_record_is_always_written_if_the_profile_requests_it(
     function: Local, profile: Path
 ) -> None:
     on_eci = {"name": "on-eci", "effect": {"annotations": {"on-eci": "1"}}}
@@ -211,7 +211,7 @@ def test_the_record_is_written_always_where_the_profile_wants_it(
     assert not [x for x in patch_of(checked(function.post(review), review)) if RECORD in str(x)]
 
 
-def test_a_record_comes_before_effects_and_stays_within_the_limit() -> None:
+def test_a_record_takes_precedence_over_effects_within_the_limit() -> None:
     effect = {"annotations": {"x": "y" * 100}}
     matcher = matcher_of(selector("canary", 99, effect=effect))
     uid = next(uid for uid in UIDS if names(decide(matcher, pod_of(), uid)))
@@ -244,7 +244,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("record", HOSTILE, ids=lambda record: ascii(record[:14]))
-def test_a_record_that_cannot_be_read_is_none(record: str) -> None:
+def test_an_unreadable_record_is_ignored(record: str) -> None:
     began = time.thread_time()
     assert read_record({RECORD: record}) is None
     assert time.thread_time() - began < 0.25

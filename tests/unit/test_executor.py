@@ -10,7 +10,7 @@ import pytest
 from handler.admission.executor import BoundedExecutor, BusyError
 
 
-def test_one_runs_few_wait_and_the_rest_is_refused() -> None:
+def test_one_runs_at_a_time_and_a_full_queue_rejects_more() -> None:
     async def scenario() -> None:
         executor = BoundedExecutor("test", queue=2)
         go, running = threading.Event(), []
@@ -37,7 +37,7 @@ def test_one_runs_few_wait_and_the_rest_is_refused() -> None:
     asyncio.run(scenario())
 
 
-def test_what_a_computation_raises_is_raised() -> None:
+def test_exceptions_are_propagated() -> None:
     async def scenario() -> None:
         executor = BoundedExecutor("test", queue=0)
         for _ in range(3):

@@ -61,7 +61,7 @@ def test_the_file_is_read_again_when_it_changes(profile: Path) -> None:
         assert not placed(server)
 
 
-def test_a_file_that_breaks_or_goes_leaves_the_last_good_one_in_force(profile: Path) -> None:
+def test_an_invalid_or_deleted_file_leaves_the_last_good_one_in_force(profile: Path) -> None:
     with on(profile) as server:
         assert placed(server)
         profile.write_text("kind: [")
@@ -86,7 +86,7 @@ def test_a_file_that_breaks_or_goes_leaves_the_last_good_one_in_force(profile: P
         "kind: ConfigMap\nmet",
     ],
 )
-def test_a_file_that_is_being_written_leaves_the_last_good_one_in_force(
+def test_a_partially_written_file_leaves_the_last_good_one_in_force(
     truncated: str, profile: Path
 ) -> None:
     source = FileSource(str(profile))
@@ -101,7 +101,7 @@ def test_a_file_that_is_being_written_leaves_the_last_good_one_in_force(
     assert loader.load().matcher not in (None, good)
 
 
-def test_a_file_that_ends_within_the_selectors_leaves_the_last_good_ones(profile: Path) -> None:
+def test_a_file_truncated_within_the_selectors_leaves_the_last_good_ones(profile: Path) -> None:
     loader = ProfileLoader(FileSource(str(profile)), "kube-system", "eci-profile")
     good = loader.load().matcher
     profile.write_text(profile.read_text().partition('"eci"')[0])
@@ -110,7 +110,7 @@ def test_a_file_that_ends_within_the_selectors_leaves_the_last_good_ones(profile
     assert "selectors: line 1" in state.errors
 
 
-def test_a_file_with_other_objects_only_has_no_profile(profile: Path) -> None:
+def test_a_file_with_only_other_objects_has_no_profile(profile: Path) -> None:
     loader = ProfileLoader(FileSource(str(profile)), "kube-system", "eci-profile")
     loader.load()
     profile.write_text("{kind: Namespace, metadata: {name: a}}")
@@ -125,7 +125,7 @@ def test_a_file_may_begin_with_a_byte_order_mark(profile: Path) -> None:
     assert loader.load().matcher
 
 
-def test_a_file_is_read_to_a_limit(profile: Path) -> None:
+def test_a_file_above_the_size_limit_is_rejected(profile: Path) -> None:
     profile.write_bytes(b"#" * (MAX_FILE_BYTES + 1))
     for path in (str(profile), "/dev/zero"):
         with pytest.raises(SourceError, match=r"more than 8388608 bytes \(8 MiB\) are not read"):
@@ -139,7 +139,7 @@ def test_every_namespace_has_the_label_with_its_name(profile: Path) -> None:
         assert placed(server, "team-b")
 
 
-def test_other_kinds_lists_and_a_config_map_without_namespace_are_understood(
+def test_other_kinds_lists_and_a_config_map_without_namespace_are_accepted(
     tmp_path: Path,
 ) -> None:
     profile = tmp_path / "profile.yaml"
@@ -167,7 +167,7 @@ def test_a_file_without_a_profile_changes_no_pod(tmp_path: Path) -> None:
         assert not placed(server)
 
 
-def test_the_variables_that_kubernetes_sets_for_a_service_are_no_settings(profile: Path) -> None:
+def test_service_environment_variables_are_not_settings(profile: Path) -> None:
     service = {
         "ECI_PROFILE_SERVICE_HOST": "10.0.0.1",
         "ECI_PROFILE_SERVICE_PORT": "443",
@@ -183,7 +183,7 @@ def test_the_variables_that_kubernetes_sets_for_a_service_are_no_settings(profil
         assert placed(server)
 
 
-def test_an_invalid_profile_does_not_end_the_start_but_is_503(tmp_path: Path) -> None:
+def test_an_invalid_profile_does_not_fail_startup_but_is_503(tmp_path: Path) -> None:
     profile = tmp_path / "profile.yaml"
     profile.write_text("{kind: ConfigMap, metadata: {name: eci-profile}, data: {selectors: '[5]'}}")
     with on(profile) as server:
@@ -245,7 +245,7 @@ def ends(**settings: str) -> str:
         ),
     ],
 )
-def test_a_wrong_setting_ends_the_start_with_one_sentence(
+def test_an_invalid_setting_fails_startup_with_one_sentence(
     settings: dict[str, str], words: list[str]
 ) -> None:
     line = ends(**settings)
@@ -268,7 +268,7 @@ def test_a_wrong_setting_ends_the_start_with_one_sentence(
         (b"{kind: ConfigMap, metadata: {name: a, namespace: [b]}}", ["metadata.namespace", "list"]),
     ],
 )
-def test_a_file_that_is_no_stream_of_objects_ends_the_start(
+def test_a_file_that_is_not_a_stream_of_objects_fails_startup(
     text: bytes, words: list[str], tmp_path: Path
 ) -> None:
     profile = tmp_path / "profile.yaml"

@@ -21,7 +21,7 @@ def matches(selector: Any, labels: dict[str, str]) -> bool:
     return all(requirement.matches(labels) for requirement in parsed.requirements())
 
 
-def test_selectors_match_what_the_api_server_found() -> None:
+def test_selectors_match_like_the_api_server() -> None:
     label_sets = RECORDED["label_sets"]
     assert len(RECORDED["selectors"]) * len(label_sets) == 24_000
     for recorded in RECORDED["selectors"]:
@@ -34,14 +34,14 @@ def test_selectors_match_what_the_api_server_found() -> None:
 
 
 @pytest.mark.parametrize("selector", RECORDED["valid"], ids=json.dumps)
-def test_what_the_api_server_takes_is_valid(selector: Any) -> None:
+def test_selectors_accepted_by_the_api_server_are_valid(selector: Any) -> None:
     SELECTOR.validate_python(selector)
 
 
 @pytest.mark.parametrize(
     "recorded", RECORDED["invalid"], ids=lambda recorded: json.dumps(recorded["selector"])[:80]
 )
-def test_what_the_api_server_refuses_is_invalid(recorded: Any) -> None:
+def test_selectors_rejected_by_the_api_server_are_invalid(recorded: Any) -> None:
     with pytest.raises(ValidationError):
         SELECTOR.validate_python(recorded["selector"])
 

@@ -34,7 +34,7 @@ def selector(name: str, annotations: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def test_annotations_for_which_the_api_server_would_refuse_the_pod_are_left_out() -> None:
+def test_annotations_that_exceed_the_size_limit_are_left_out() -> None:
     own = {"own": "x" * 262_000}
     wanted = {"a": "1" * 100, "b": "2" * 200, "c": "3" * 30}
     response = answer({"metadata": {"annotations": own}}, [selector("s", wanted)])
@@ -56,7 +56,7 @@ def test_at_the_limit_annotations_of_later_selectors_are_left_out_first() -> Non
     ]
 
 
-def test_a_refused_placement_is_told_before_the_warnings_that_do_not_fit() -> None:
+def test_a_refused_placement_is_the_first_warning() -> None:
     own = {f"example.com/{number}": "own" for number in range(30)}
     wanted = [{**selector("s", dict.fromkeys(own, "other")), "policy": {"fair": {}}}]
     pod = {

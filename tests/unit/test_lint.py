@@ -43,7 +43,7 @@ def meeting(requirements: list[Requirement]) -> list[dict[str, str]]:
 
 @settings(max_examples=1000)
 @given(requirements)
-def test_a_contradiction_is_one_and_all_are_found(some: list[Requirement]) -> None:
+def test_contradictions_are_found_exactly(some: list[Requirement]) -> None:
     demands = Demands(some)
     assert (demands.contradiction() is not None) == (not meeting(some))
     if meeting(some):
@@ -56,12 +56,12 @@ def test_a_contradiction_is_one_and_all_are_found(some: list[Requirement]) -> No
 
 @settings(max_examples=1000)
 @given(requirements, requirements)
-def test_what_is_implied_is_met(some: list[Requirement], other: list[Requirement]) -> None:
+def test_implied_requirements_are_met(some: list[Requirement], other: list[Requirement]) -> None:
     if Demands(some).imply(other):
         assert all(unmet(other, labels) is None for labels in meeting(some))
 
 
-def test_what_implies_and_what_does_not() -> None:
+def test_implication() -> None:
     def one(operator: Any, *values: str) -> list[Requirement]:
         return [Requirement("a", operator, frozenset(values))]
 
@@ -114,7 +114,7 @@ profiles = st.lists(
 
 @settings(max_examples=500)
 @given(profiles)
-def test_no_warning_is_wrong_about_any_pod(written: list[dict[str, Any]]) -> None:
+def test_warnings_are_true_for_every_pod(written: list[dict[str, Any]]) -> None:
     profile = parse({"selectors": json.dumps(written)})
     matcher = Matcher(profile)
     for warning in lint(profile):
@@ -132,7 +132,7 @@ def test_no_warning_is_wrong_about_any_pod(written: list[dict[str, Any]]) -> Non
                 assert matching[:1] != [index]
 
 
-def test_annotations_of_earlier_lists_are_known() -> None:
+def test_annotations_of_earlier_documentation_are_known() -> None:
     known = ["eci-resource-group-id", "eci-set-diskvolume", "eci-gpu-type", "eci-instance-type"]
     effect = {"annotations": {f"k8s.aliyun.com/{name}": "a" for name in (*known, "eci-resource")}}
     selectors = [{"name": "a", "objectSelector": {"matchLabels": {"a": "b"}}, "effect": effect}]
@@ -164,7 +164,7 @@ def test_ten_thousand_selectors_take_about_a_second() -> None:
 LATE = "too many selectors match the same pods, not all of them were compared"
 
 
-def test_the_worst_that_one_can_write_ends_too() -> None:
+def test_worst_case_profiles_take_bounded_time() -> None:
     for said, selectors in (
         (
             "there are more than 100 warnings; these are so many of them",

@@ -33,19 +33,19 @@ def lines(written: io.StringIO) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", ["ü", "\u2028\x85", "\ud800", 'x"}\n{"', ("tuple",), {1, 2}])
-def test_any_value_makes_one_line_of_ascii(name: Any, written: io.StringIO) -> None:
+def test_any_value_gives_one_ascii_line(name: Any, written: io.StringIO) -> None:
     LOGGER.handlers = LOGGER.handlers[:1]  # pytest-xdist can't send what pytest captured
     log.write([{"message": "first", "object": name}, {"message": "second"}])
     LOGGER.info("%s", "x\n\ud800", extra={"object": name})
     assert [line["message"] for line in lines(written)] == ["first", "second", "x\n\ud800"]
 
 
-def test_no_lines_are_nothing(written: io.StringIO) -> None:
+def test_writing_no_lines_writes_nothing(written: io.StringIO) -> None:
     log.write([])
     assert lines(written) == []
 
 
-def test_an_exception_is_in_its_line(written: io.StringIO) -> None:
+def test_an_exception_is_part_of_its_line(written: io.StringIO) -> None:
     try:
         int("why")
     except ValueError:
@@ -53,6 +53,6 @@ def test_an_exception_is_in_its_line(written: io.StringIO) -> None:
     assert lines(written)[0]["exc_info"].endswith("base 10: 'why'")
 
 
-def test_a_closed_standard_error_harms_nobody(written: io.StringIO) -> None:
+def test_a_closed_standard_error_is_ignored(written: io.StringIO) -> None:
     written.close()
     log.write([{"message": "review"}])

@@ -139,7 +139,7 @@ def reversed_keys(value: Any) -> Any:
 
 @settings(max_examples=500)
 @given(profiles, pods, maps)
-def test_the_patch_applies_and_changes_or_loses_nothing(
+def test_the_patch_applies_and_keeps_existing_values(
     profile: Any, pod: Any, namespace_labels: Any
 ) -> None:
     before = copy.deepcopy(pod)
@@ -157,14 +157,14 @@ def test_a_second_pass_gives_no_patch(profile: Any, pod: Any, namespace_labels: 
 
 @settings(max_examples=300)
 @given(profiles, pods, maps)
-def test_the_order_of_keys_changes_nothing(profile: Any, pod: Any, namespace_labels: Any) -> None:
+def test_the_order_of_keys_does_not_matter(profile: Any, pod: Any, namespace_labels: Any) -> None:
     assert answer(profile, pod, namespace_labels) == answer(
         reversed_keys(profile), reversed_keys(pod), reversed_keys(namespace_labels)
     )
 
 
 @given(st.text(min_size=1), pods)
-def test_the_uid_comes_back(uid: str, pod: Any) -> None:
+def test_the_uid_is_returned(uid: str, pod: Any) -> None:
     assert answer([], pod, {}, uid)["uid"] == uid
 
 
@@ -184,7 +184,7 @@ sides = st.tuples(maybe(requirements), maybe(requirements)).filter(
 
 @settings(max_examples=1000)
 @given(st.lists(sides, max_size=8), maps, maps)
-def test_the_index_finds_what_the_plain_definition_finds(
+def test_the_index_agrees_with_the_plain_definition(
     sides: list[tuple[Any, Any]], pod_labels: dict[str, str], namespace_labels: dict[str, str]
 ) -> None:
     profile = Profile(

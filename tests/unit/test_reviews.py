@@ -46,7 +46,7 @@ def contains(after: Any, before: Any) -> bool:
 
 
 @pytest.mark.parametrize("name", [name for name in REVIEWS if name.startswith("pod-")])
-def test_a_pods_review_is_answered_as_the_api_server_wants_it(name: str, server: Local) -> None:
+def test_a_recorded_pod_review_gets_the_expected_response(name: str, server: Local) -> None:
     review = REVIEWS[name]
     response = checked(server.post(review), review)
 
@@ -83,13 +83,13 @@ def test_a_pods_review_is_answered_as_the_api_server_wants_it(name: str, server:
     ],
     ids=json.dumps,
 )
-def test_only_the_creation_of_a_pod_itself_counts(change: dict[str, Any], server: Local) -> None:
+def test_only_pod_creation_is_mutated(change: dict[str, Any], server: Local) -> None:
     review = json.loads(json.dumps(REVIEWS["pod-of-deployment"]))
     review["request"].update(change)
     assert checked(server.post(review), review).keys() == {"uid", "allowed"}
 
 
-def test_the_users_values_stay_and_are_named(server: Local) -> None:
+def test_existing_values_are_kept_and_reported(server: Local) -> None:
     review = REVIEWS["pod-labelled-with-nodeselector-and-toleration"]
     response = checked(server.post(review), review)
     assert response["warnings"] == [
@@ -99,12 +99,12 @@ def test_the_users_values_stay_and_are_named(server: Local) -> None:
     ]
 
 
-def test_a_good_profile_is_accepted(server: Local) -> None:
+def test_a_valid_profile_is_accepted(server: Local) -> None:
     review = REVIEWS["configmap-create"]
     assert checked(server.post(review), review)["allowed"]
 
 
-def test_a_bad_profile_is_refused_with_its_problem(server: Local) -> None:
+def test_an_invalid_profile_is_rejected_with_the_reason(server: Local) -> None:
     review = REVIEWS["configmap-update-broken-json"]
     response = checked(server.post(review), review)
     assert not response["allowed"]
@@ -112,7 +112,7 @@ def test_a_bad_profile_is_refused_with_its_problem(server: Local) -> None:
     assert "selectors: line 1, column 13" in response["status"]["message"]
 
 
-def test_config_maps_of_other_names_are_nobodys_business(server: Local) -> None:
+def test_other_config_maps_are_not_checked(server: Local) -> None:
     for field, value in (("name", "other"), ("namespace", "default")):
         review = json.loads(json.dumps(REVIEWS["configmap-update-broken-json"]))
         review["request"][field] = value
@@ -120,7 +120,7 @@ def test_config_maps_of_other_names_are_nobodys_business(server: Local) -> None:
         assert checked(server.post(review), review)["allowed"]
 
 
-def test_a_doubtful_profile_is_accepted_with_a_warning(server: Local) -> None:
+def test_a_questionable_profile_is_accepted_with_a_warning(server: Local) -> None:
     review = json.loads(json.dumps(REVIEWS["configmap-create"]))
     review["request"]["object"]["data"]["selectors"] = json.dumps(
         [
@@ -137,7 +137,7 @@ def test_a_doubtful_profile_is_accepted_with_a_warning(server: Local) -> None:
     assert warning.startswith('selectors[0] "prefer": policy.normalNodePrefer: cpuRatio')
 
 
-def test_the_deletion_of_the_profile_is_allowed(server: Local) -> None:
+def test_deleting_the_profile_is_allowed(server: Local) -> None:
     review = json.loads(json.dumps(REVIEWS["configmap-create"]))
     request = review["request"]
     request.update(operation="DELETE", oldObject=request["object"], object=None)

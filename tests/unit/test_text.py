@@ -49,7 +49,7 @@ def place(text: str, *location: int | str) -> Place:
 
 
 @given(values)
-def test_at_each_position_of_json_is_the_value(value: Any) -> None:
+def test_positions_in_json_point_to_the_values(value: Any) -> None:
     text = json.dumps(value, indent=2, ensure_ascii=False)
     places, lines = locate(text), text.split("\n")
     for way, item in ways(value):
@@ -66,7 +66,7 @@ def test_at_each_position_of_json_is_the_value(value: Any) -> None:
             assert key is None
 
 
-def test_positions_hold_in_spite_of_comments_and_tabs() -> None:
+def test_positions_are_correct_with_comments_and_tabs() -> None:
     text = '[ # one\n\t{"a": "#\\t", # two\n\t "b": "\\ud83d\\ude00", "c":\t5}]'
     assert place(text, 0, "a").value == (2, 8)  # columns count characters; a tab is one
     assert place(text, 0, "b").value == (3, 8)
@@ -74,7 +74,7 @@ def test_positions_hold_in_spite_of_comments_and_tabs() -> None:
     assert place(text, 0, "c").key == (3, 24)
 
 
-def test_text_that_only_json_takes_has_no_positions() -> None:
+def test_text_that_is_valid_only_as_json_has_no_positions() -> None:
     text = '{"a"\n:\n5}'
     assert read(text).value == {"a": 5}
     assert locate(text) == Place((1, 1))
@@ -92,11 +92,11 @@ def test_text_that_only_json_takes_has_no_positions() -> None:
         ('{"a": {"x": 1}, "b": {"x": 1}}', []),
     ],
 )
-def test_keys_given_twice_are_told_with_their_way(text: str, duplicates: list[Location]) -> None:
+def test_duplicate_keys_are_reported_with_their_path(text: str, duplicates: list[Location]) -> None:
     assert read(text).duplicates == duplicates
 
 
-def test_the_later_of_two_keys_is_the_one_located() -> None:
+def test_a_duplicate_key_has_the_position_of_the_last_one() -> None:
     assert place('{"a": 1, "a": 2}', "a").key == (1, 10)
     assert place("a: 1\na: 2", "a").value == (2, 4)
 
@@ -114,7 +114,7 @@ def test_the_later_of_two_keys_is_the_one_located() -> None:
         ("\ufeffa: 1", {"a": 1}),
     ],
 )
-def test_comments_are_taken_out_only_where_yaml_has_none(text: str, value: Any) -> None:
+def test_comments_are_removed_but_hash_signs_in_values_are_kept(text: str, value: Any) -> None:
     assert read(text).value == value
     for way, _ in ways(value):
         assert locate(text).find(way)[1]
@@ -127,9 +127,7 @@ pieces = st.sampled_from([*"[]{}\"'#,:|-\\\t\n a1", "# c\n", '"a"', '"#"', '"a":
 @given(
     st.sampled_from("[{#"), st.lists(pieces, max_size=9), st.sampled_from(["", "]", "}", "\n[]"])
 )
-def test_what_is_json_without_comments_yaml_reads_no_otherwise(
-    first: str, inner: list[str], last: str
-) -> None:
+def test_json_with_comments_reads_the_same_as_yaml(first: str, inner: list[str], last: str) -> None:
     text = "".join((first, *inner, last))
     try:
         value = read(text).value
@@ -148,13 +146,13 @@ def test_what_is_json_without_comments_yaml_reads_no_otherwise(
         ("# c\n- 'see #5'\n- \"x", (3, 5)),
     ],
 )
-def test_an_error_is_where_reading_stopped(text: str, position: Position) -> None:
+def test_an_error_has_the_position_where_reading_stopped(text: str, position: Position) -> None:
     with pytest.raises(TextError) as error:
         read(text)
     assert error.value.position == position
 
 
-def test_text_beyond_what_a_config_map_holds_is_not_read() -> None:
+def test_text_larger_than_a_config_map_is_rejected() -> None:
     assert too_large("é" * (MAX_BYTES // 2)) is None
     assert too_large("é" * (MAX_BYTES // 2) + "x") == MAX_BYTES + 1
     assert too_large(" " * (MAX_BYTES + 1)) == MAX_BYTES + 1
@@ -163,7 +161,7 @@ def test_text_beyond_what_a_config_map_holds_is_not_read() -> None:
         parse({"selectors": "[" * (MAX_BYTES + 1)})
 
 
-def test_values_and_levels_are_limited_in_json_and_in_yaml() -> None:
+def test_the_number_and_depth_of_values_are_limited() -> None:
     for text in ("[" + "1," * MAX_VALUES + "1]", "[" + "a," * MAX_VALUES + "a]"):
         with pytest.raises(TextError, match="more than 150000 values"):
             read(text)
@@ -175,6 +173,6 @@ def test_values_and_levels_are_limited_in_json_and_in_yaml() -> None:
             read("[" * (MAX_DEPTH + 1) + text + "]" * (MAX_DEPTH + 1))
 
 
-def test_literal_blocks_are_known() -> None:
+def test_literal_blocks_are_recognized() -> None:
     assert place(yaml.safe_dump({"a": "x\ny\n"}, default_style="|"), "a").literal
     assert not place("a: x", "a").literal
