@@ -48,7 +48,7 @@ def measure(plan: Plan, results: Results, folder: Path) -> None:
     if go.present():
         programs["Go, constant"] = (go.build(Path(__file__).with_name("constant.go"), folder),)
     else:
-        print("no server in Go and no bursts: there is no Go here")
+        print("Go is not installed: skipping the Go server and bursts")
     with contextlib.ExitStack() as stack:
         servers = {
             name: stack.enter_context(

@@ -83,7 +83,7 @@ class Target:
                 if self.ask("POST", "/mutate", body)[0] == 200:
                     return time.perf_counter() - self.started
             time.sleep(0.002)
-        raise RuntimeError("the server does not answer")
+        raise RuntimeError("the server does not respond")
 
     def _processes(self) -> list[int]:
         found = [self.pid]

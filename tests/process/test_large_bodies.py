@@ -125,7 +125,7 @@ class Process:
     def __init__(self, pid: int) -> None:
         self._files = Path(f"/proc/{pid}")
         if not self._files.exists():
-            pytest.skip("only Linux tells the peak of a process' memory")
+            pytest.skip("only Linux reports a process's peak memory")
 
     def memory(self, field: str) -> int:
         found = re.search(rf"{field}:\s+(\d+) kB", (self._files / "status").read_text())

@@ -234,7 +234,7 @@ def test_connections_and_threads_with_an_old_certificate_end(secret: Secret, log
         assert len(threads()) <= len(before)
 
 
-@pytest.mark.skipif(not go.present(), reason="there is no Go here")
+@pytest.mark.skipif(not go.present(), reason="Go is not installed")
 def test_go_loses_no_request_when_certificates_are_replaced(
     secret: Secret, log: Path, tmp_path: Path
 ) -> None:
@@ -466,7 +466,7 @@ def test_invalid_tls_is_logged_at_debug_level(secret: Secret, log: Path) -> None
         assert any("handshake failed" in message for message in messages)
 
 
-@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="there is no IPv6 here")
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no dual-stack IPv6 support")
 def test_it_also_listens_on_ipv6(log: Path) -> None:
     with container(FILE, log) as server:
         connection = http.client.HTTPConnection("::1", server.port, timeout=10)
