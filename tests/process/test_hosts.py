@@ -128,7 +128,7 @@ def test_an_invalid_setting_fails_startup(host: str, log: Path) -> None:
         raise AssertionError
 
 
-def test_knative_func_reports_current_readiness(api: APIServer, log: Path) -> None:
+def test_knative_func_reports_the_last_readiness_check(api: APIServer, log: Path) -> None:
     settings = {
         "KUBECONFIG": str(api.write_kubeconfig(log.with_name("kubeconfig"))),
         "ECI_PROFILE_TTL": "0",
