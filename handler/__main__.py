@@ -13,7 +13,7 @@ from .version import VERSION
 # Each has `add_to`; the order is that of the help.
 _COMMANDS = (check, explain, plan, register, convert, json_schema, completion)
 
-_BROKEN_PIPE = 141  # as of a program that the signal ends
+_BROKEN_PIPE = 141  # the exit code after SIGPIPE
 
 
 def main() -> int:
@@ -24,7 +24,7 @@ def main() -> int:
     try:
         code: int = arguments.run(arguments)
         sys.stdout.flush()
-    except BrokenPipeError:  # who reads it has seen enough, such as head
+    except BrokenPipeError:  # the reader has closed the pipe, such as head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     except UsageError as error:
@@ -35,7 +35,7 @@ def main() -> int:
 
 
 def _program() -> str:
-    """What the command line is called by, as its help says it."""
+    """The name of the program in its help."""
     name = Path(sys.argv[0]).name
     if name == "kubectl-eci_profile":
         return "kubectl eci-profile"

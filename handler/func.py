@@ -30,11 +30,11 @@ class _Instance:
         await response(scope, receive, send)
 
     def start(self, cfg: Mapping[str, str]) -> None:
-        """Look for the profile already; the settings in ``cfg`` are the environment's."""
+        """Start to load the profile. The settings in ``cfg`` are those of the environment."""
         self.ready()
 
     def stop(self) -> None:
-        """Be ready no longer."""
+        """Stop being ready."""
         self._function.stop()
 
     def alive(self) -> tuple[bool, str]:
@@ -42,9 +42,9 @@ class _Instance:
         return True, "alive"
 
     def ready(self) -> tuple[bool, str]:
-        """Answer /health/readiness with what the last look found, and look again.
+        """Answer /health/readiness with the result of the last check, and start another one.
 
-        It is called on the event loop, which can't wait for it. GET /readyz is answered exactly.
+        It is called on the event loop and cannot wait. GET /readyz gives the exact answer.
         """
         if self._look is None or self._look.done():
             self._look = asyncio.get_running_loop().create_task(self._look_again())
@@ -56,8 +56,8 @@ class _Instance:
 
 
 def new() -> _Instance:
-    """Return the function as func wants it.
+    """Return the instance for func.
 
-    Ends the process with one sentence if a setting is wrong or a file can't be read.
+    Exits the process with one sentence if a setting is invalid or a file cannot be read.
     """
     return _Instance(function())

@@ -15,7 +15,7 @@ __all__ = ["handle"]
 
 
 class _Event(Protocol):
-    """A request: of what the template gives, what is used here."""
+    """The fields that are used of the template's request."""
 
     body: bytes
     method: str
@@ -23,7 +23,7 @@ class _Event(Protocol):
 
 
 _function = function()
-# All threads share one loop, for the function and its caches belong to one.
+# All threads share one loop, because the function and its caches belong to one.
 _loop = asyncio.new_event_loop()
 threading.Thread(target=_loop.run_forever, name="function", daemon=True).start()
 
@@ -34,7 +34,7 @@ def handle(event: _Event, context: object) -> dict[str, Any]:
     answer = asyncio.run_coroutine_threadsafe(
         _function.answer(event.method, event.path, body), _loop
     ).result()
-    # The template takes str() of a body, which for bytes would be their representation.
+    # The template calls str() on the body, which does not decode bytes.
     return {
         "statusCode": answer.status,
         "body": answer.body.decode(),

@@ -60,8 +60,8 @@ def main() -> None:
 
 
 def _help(arguments: list[str]) -> None:
-    """Print the help and end, or refuse arguments: there are no others."""
-    import argparse  # not for a start, which it would make longer
+    """Print the help and exit, or refuse other arguments."""
+    import argparse  # imported here to keep the start fast
 
     rows = [
         f"  {each.variable}\n      {each.meaning}; default: {each.default}"
@@ -79,7 +79,7 @@ def _help(arguments: list[str]) -> None:
 
 
 class _Server(Protocol):
-    """What GranianServer and UvicornServer have in common."""
+    """The interface of GranianServer and UvicornServer."""
 
     def retire(self) -> None:
         """Accept no more connections. Existing ones are closed with their next response."""

@@ -16,20 +16,20 @@ __all__ = ["ServerSettings", "Setting", "Settings", "SettingsError", "described"
 _PREFIX = "ECI_PROFILE_"
 _NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 _OF_A_SERVICE = re.compile(r"_SERVICE_(HOST|PORT\w*)$|_PORT(_\d+_\w+)?$")
-_CLOSE = 0.92  # of the whole name, with its prefix
+_CLOSE = 0.92  # of the whole name with its prefix
 
 _Form = TypeVar("_Form", "Settings", "ServerSettings")
 
 
 class SettingsError(ValueError):
-    """A setting is wrong. The message is one sentence that names it, its value and the remedy."""
+    """A setting is invalid. The message is one sentence with its name, its value and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What an administrator is told of a setting: in the documentation, and where it is wrong.
+    """The description of a setting, for the documentation and for errors.
 
-    ``allowed`` completes "must be"; ``default`` is there where the value itself says too little.
+    ``allowed`` completes "must be"; ``default`` describes the default if the value alone does not.
     """
 
     meaning: str
@@ -44,7 +44,7 @@ def _upper(value: object) -> object:
 
 @validated(frozen=True, slots=True)
 class Settings:
-    """What an administrator may choose."""
+    """The settings of the function."""
 
     provider: Annotated[
         Literal["cm", "file"],
@@ -132,9 +132,9 @@ class Settings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
-        """Read them; an empty variable counts as absent.
+        """Read the settings; an empty variable counts as absent.
 
-        Raises SettingsError, also for a name that looks like a misspelt one.
+        Raises SettingsError, also for a name that looks like a misspelt setting.
         """
         _check_names(environment)
         settings = _read(cls, environment)
@@ -153,7 +153,7 @@ class Settings:
 
 @validated(frozen=True, slots=True)
 class ServerSettings:
-    """What an administrator may choose where the process itself is the server."""
+    """The settings of the server, for ``python -m handler.serve``."""
 
     port: Annotated[
         int | None,
@@ -193,7 +193,7 @@ class ServerSettings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> ServerSettings:
-        """Read them; an empty variable counts as absent.
+        """Read the settings; an empty variable counts as absent.
 
         Raises SettingsError.
         """
@@ -207,7 +207,7 @@ class ServerSettings:
 
 
 def described(form: type[Settings | ServerSettings]) -> dict[str, Setting]:
-    """The settings of a form by field, with the variable and the default of each, in Markdown."""
+    """Return the settings by field, with the variable and the default of each, in Markdown."""
     found, hints = {}, get_type_hints(form, include_extras=True)
     for field in fields(form):
         notes = hints[field.name].__metadata__
@@ -223,7 +223,7 @@ def described(form: type[Settings | ServerSettings]) -> dict[str, Setting]:
 def _check_names(environment: Mapping[str, str]) -> None:
     """Refuse a variable that looks like a misspelt setting.
 
-    Others with the prefix may be Kubernetes' own, for Services whose names begin so.
+    Kubernetes itself sets other variables with the prefix, for Services.
     """
     known = [
         each.variable for form in (Settings, ServerSettings) for each in described(form).values()

@@ -1,4 +1,4 @@
-"""Text of any length, cut to what a message or a log line may have."""
+"""Shortens texts for messages and log lines."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ __all__ = ["shorten"]
 
 
 def shorten(text: str, length: int) -> str:
-    """The text if it has at most as many characters; else its beginning, and three dots."""
+    """Return the text, cut to at most so many characters with three dots at the end."""
     return text if len(text) <= length else f"{text[: length - 3]}..."

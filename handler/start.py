@@ -1,4 +1,4 @@
-"""Puts the function together from the environment, the same for every host."""
+"""Builds the function from the environment, for every host."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from .web.function import Function
 
 __all__ = ["build", "function"]
 
-_MOST_JUDGED = 4  # profiles that wait; kube-apiserver waits 10 s, and one takes 2 s at most
+_MOST_JUDGED = 4  # profiles that wait; kube-apiserver waits 10 s, and one takes at most 2 s
 
 _log = logging.getLogger("eci-profile")
 
 
 def function() -> Function:
-    """The function as the environment wants it.
+    """Build the function from the environment.
 
-    Ends the process with one sentence if a setting is wrong or a file can't be read.
+    Exits the process with one sentence if a setting is invalid or a file cannot be read.
     """
     try:
         settings = Settings.read(os.environ)
@@ -38,9 +38,9 @@ def function() -> Function:
 
 
 def build(settings: Settings) -> Function:
-    """The function with these settings.
+    """Build the function with these settings.
 
-    Raises SourceError and LoadError if the file can't be read, or there is no cluster to ask.
+    Raises SourceError and LoadError if the file cannot be read, or there is no cluster.
     """
     source, registrations, facts = _source(settings)
     _log.info("starting", extra={"version": VERSION, **facts})
@@ -52,7 +52,7 @@ def build(settings: Settings) -> Function:
         settings.node_ttl,
         bindings=settings.binding,
     )
-    if settings.provider == "file":  # a cluster is not asked before the host may have forked
+    if settings.provider == "file":  # not from a cluster, because the host may fork later
         store.preload()
     if registrations and settings.registration:
         store.keep_registration(registrations, settings.registration)
@@ -60,18 +60,18 @@ def build(settings: Settings) -> Function:
     admission = Admission(store, executor, bindings=settings.binding)
     if not settings.page:
         return Function(admission, store, settings.max_body)
-    from .web.page import Page  # as below: only for those who want it
+    from .web.page import Page  # imported only if it is used, as below
 
     listed = source.namespaces if isinstance(source, FileSource) else None
     return Function(admission, store, settings.max_body, Page(store, executor, listed))
 
 
 def _source(settings: Settings) -> tuple[Source, Registrations | None, Mapping[str, str]]:
-    """What is read from, what has registrations, and what the log says of it."""
+    """Return the source of objects, that of registrations, and facts about them for the log."""
     if settings.provider == "file":
         source = FileSource(settings.file)
         return source, None, {"file": settings.file, "namespaces": log.listed(source.namespaces())}
-    # Imported here: it takes longer than all the rest, and the other provider does without.
+    # Imported here: it is the slowest import, and the other provider does not need it.
     from .cluster.apiserver import ClusterSource
 
     cluster = ClusterSource(THREADS)

@@ -1,4 +1,4 @@
-"""Reviews: which are answered with what."""
+"""Dispatches reviews by resource."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = ["Admission", "Reviewed"]
 
 
 class Reviewed(Struct, frozen=True):
-    """The answer to a review, what came of it, and the facts for its log line."""
+    """The response to a review, and its result."""
 
     body: bytes
     verdict: Verdict
 
 
 class Admission:
-    """Answers reviews. One for a process, used on one event loop.
+    """Answers reviews. There is one per process, for one event loop.
 
-    ``executor`` judges edits of the profile. ``bindings``: whether effects at binding are switched
-    on.
+    ``executor`` validates edits of the profile. ``bindings``: whether effects at binding are
+    switched on.
     """
 
     def __init__(self, store: Store, executor: BoundedExecutor, *, bindings: bool = False) -> None:
@@ -38,8 +38,8 @@ class Admission:
     async def review(self, body: bytes) -> Reviewed:
         """Answer an AdmissionReview.
 
-        Raises BadReviewError if it is none, LoadError if what it takes can't be known, and
-        BusyError if too many edits of the profile are being judged.
+        Raises BadReviewError if it is invalid, LoadError if a needed object cannot be read, and
+        BusyError if too many edits of the profile are being validated.
         """
         review = read(body)
         verdict = await self._judge(review, body)

@@ -28,7 +28,7 @@ __all__ = ["judge_binding"]
 
 
 async def judge_binding(store: Store, request: Envelope, bound: BindingObject) -> Verdict:
-    """Judge the binding of a pod. Raises LoadError if what it takes can't be known."""
+    """Review the binding of a pod. Raises LoadError if a needed object cannot be read."""
     node = bound.target.name
     facts = {**facts_of(request), "object": bound.metadata.name, "node": node}
     end = time.monotonic() + LOAD_SECONDS
@@ -42,7 +42,7 @@ async def judge_binding(store: Store, request: Envelope, bound: BindingObject) -
     namespace, name = request.namespace or "", bound.metadata.name or ""
     uid, pod = await store.pod(namespace, name, end - time.monotonic())
     if bound.metadata.uid not in ("", uid):
-        # Of another pod by this name. The API server refuses the binding.
+        # Another pod with this name. The API server will refuse the binding.
         return Verdict(Outcome.NO_MATCH, facts)
     if reason := left_alone(pod):
         return Verdict(Outcome.LEFT_ALONE, {**facts, "reason": reason})
@@ -61,7 +61,7 @@ async def judge_binding(store: Store, request: Envelope, bound: BindingObject) -
 
 
 def _share(decision: BindingDecision) -> Share:
-    """The selectors that match pods at binding only; all others were counted at creation."""
+    """The selectors that are counted at binding; all others were counted at creation."""
     applied = names_of([each for each in decision.selectors if each.effect_only])
     audited = names_of([each for each in decision.audited if each.effect_only])
     return Share(applied, others=(("audited", audited),))
@@ -70,7 +70,7 @@ def _share(decision: BindingDecision) -> Share:
 async def _matching(
     store: Store, namespace: str, pod: Pod, matcher: Matcher, end: float
 ) -> list[Selector]:
-    """The selectors that match the pod. The namespace is read if it can matter."""
+    """Return the selectors that match the pod. The namespace is read if its labels matter."""
     found: dict[int, Selector] = {}
     for labels in labels_to_match(pod, matcher):
         matching = matcher.match_by_pod(labels)

@@ -1,4 +1,4 @@
-"""Long computations, off the event loop and never many at once."""
+"""Runs long computations off the event loop, a bounded number at a time."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ T = TypeVar("T")
 
 
 class BusyError(Exception):
-    """As many computations wait as may."""
+    """Too many computations are waiting."""
 
     def __init__(self) -> None:
         super().__init__("other profiles are being judged; try again")
 
 
 class BoundedExecutor:
-    """Runs one computation at a time in a thread of its own, while at most ``queue`` others wait.
+    """Runs one computation at a time in its own thread, while at most ``queue`` others wait.
 
-    So what others send costs the time and memory of one, however many send at once.
+    So the cost is that of one computation, however many clients send at once.
     """
 
     def __init__(self, name: str, queue: int) -> None:
@@ -30,12 +30,12 @@ class BoundedExecutor:
         self._free = queue + 1
 
     async def run(self, function: Callable[..., T], *arguments: object) -> T:
-        """Call the function. Raises BusyError at once if too many wait, and what it raises."""
+        """Run the function. Raises BusyError if too many wait, and what the function raises."""
         if not self._free:
             raise BusyError
         self._free -= 1
         future = self._thread.submit(function, *arguments)
-        # Not when the caller is done: one that goes away leaves the computation where it is.
+        # Not when the caller ends: a cancelled caller does not stop the computation.
         loop = asyncio.get_running_loop()
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done))
         return await asyncio.wrap_future(future)

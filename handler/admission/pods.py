@@ -1,4 +1,4 @@
-"""Reviews of pods: gather what has to be known, decide, and say what came of it."""
+"""Reviews of pods: gather the inputs, decide, and describe the result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["judge_pod", "names_of", "profile_in_force"]
 
 
 async def judge_pod(store: Store, request: Envelope, pod: Pod) -> Verdict:
-    """Judge the creation of a pod. Raises LoadError if what it takes can't be known."""
+    """Review the creation of a pod. Raises LoadError if a needed object cannot be read."""
     facts = facts_of(request, pod)
     if reason := left_alone(pod):
         return Verdict(Outcome.LEFT_ALONE, {**facts, "reason": reason})
@@ -52,12 +52,12 @@ async def judge_pod(store: Store, request: Envelope, pod: Pod) -> Verdict:
         counted = [name for name in applied if name not in lost] if lost else applied
         share = Share(counted, share.placement, tuple(others.items()))
     outcome = Outcome.PATCHED if decision.operations else Outcome.UNCHANGED
-    # A dry run moves no pod.
+    # A dry run creates no pod.
     return Verdict(outcome, facts, response, None if request.dry_run else share)
 
 
 def _others(decision: Decision) -> dict[Match, list[str]]:
-    """The names of the selectors that match but don't count, or not at all."""
+    """The names of the selectors that match without any effect."""
     found: dict[Match, Sequence[Selector]] = {
         "audited": decision.audited,
         "drawn_out": decision.drawn_out,
@@ -69,7 +69,7 @@ def _others(decision: Decision) -> dict[Match, list[str]]:
 async def _gather(
     store: Store, request: Envelope, pod: Pod
 ) -> tuple[Sequence[Selector], Matcher, Mapping[str, str]]:
-    """The selectors that match, the profile's, and the namespace's labels if they can matter."""
+    """Return the matching selectors, the matcher, and the namespace's labels if they matter."""
     began = time.monotonic()
     matcher = await profile_in_force(store, report=not request.dry_run)
     labels = (pod.metadata and pod.metadata.labels) or {}
@@ -83,7 +83,7 @@ async def _gather(
 
 
 async def profile_in_force(store: Store, *, report: bool) -> Matcher:
-    """The profile in force. Raises LoadError if there is none."""
+    """Return the profile in force. Raises LoadError if there is none."""
     state = await store.profile(report=report)
     if state.matcher is None:
         raise LoadError(f"the profile is invalid: {state.errors.splitlines()[0]}")
@@ -91,7 +91,7 @@ async def profile_in_force(store: Store, *, report: bool) -> Matcher:
 
 
 def _placement(decision: Decision) -> str | None:
-    """What became of the placement; None if no selector decided about it."""
+    """The result of the placement; None if no selector decided it."""
     if decision.refusal:
         return "unsupported" if decision.refusal.unsupported else "refused"
     return decision.placement
@@ -113,5 +113,5 @@ def _respond(decision: Decision, applied: Sequence[str], audited: Sequence[str])
 
 
 def names_of(selectors: Sequence[Selector]) -> list[str]:
-    """Their names, as the log has them."""
+    """The names of the selectors."""
     return [selector.name for selector in selectors]

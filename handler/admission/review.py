@@ -28,21 +28,21 @@ __all__ = [
 _LONGEST_WARNING = 250
 _MOST_WARNINGS = 10
 
-# Above this size, in bytes, a body is decoded in two steps: what is not looked at is dropped
-# first, and the entries of the rest are counted before any of them becomes an object.
+# A larger body, in bytes, is decoded in two steps: fields that are not used are dropped first, and
+# the entries of the others are counted before they are decoded.
 _LARGE = 16 * 1024
 _MOST_ENTRIES = 10_000
-"""Labels, annotations, tolerations and so on of one review, together: about 2 MB as objects."""
+"""Labels, annotations, tolerations and so on in one review: about 2 MB when decoded."""
 _MOST_BYTES = 4 * 2**20
-"""Bytes of all that in one review; a request to the API server has 3 MiB at most."""
+"""Bytes of these in one review; a request to the API server has at most 3 MiB."""
 _CHUNK = 64 * 1024
 _MOST_OF_CONTAINERS = 128 * 1024
-"""Bytes of the containers, and of the volumes, that are looked at: about 3 MB as objects."""
+"""Bytes of the containers, and of the volumes, that are examined: about 3 MB when decoded."""
 
 _LONGEST_MESSAGE = 300
 _DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
 _LONGEST_DNS_LABEL = 63
-_DNS_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?")  # dots in a row do no harm
+_DNS_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?")  # consecutive dots are harmless here
 _LONGEST_DNS_NAME = 253
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 _AT_BYTE = re.compile(r"(.*) \(byte (\d+)\)")
@@ -54,7 +54,7 @@ _T = TypeVar("_T")
 
 
 class BadReviewError(ValueError):
-    """The body is not an AdmissionReview; the message is one sentence that says why."""
+    """The body is not a valid AdmissionReview; the message is one sentence with the reason."""
 
 
 class Resource(Struct, frozen=True, rename="camel"):
@@ -74,7 +74,7 @@ class Envelope(Struct, frozen=True, rename="camel"):
     dry_run: bool | None = None
 
     def concerns(self, resource: str, *operations: str, sub_resource: str = "") -> bool:
-        """Whether it is one of the operations on this resource of the core group itself."""
+        """Whether it is one of these operations on this resource of the core group."""
         return (
             self.resource.resource == resource
             and not self.resource.group
@@ -109,9 +109,9 @@ class _OriginRequest(Struct, frozen=True, rename="camel"):
 
 
 class Edit(Struct, frozen=True):
-    """An edit of a ConfigMap: its data, and what the log says of where it comes from.
+    """An edit of a ConfigMap: its new data, and what the log says about its origin.
 
-    ``before``: the data that it replaces, None if that is not known. ``user``: who edits it.
+    ``before``: the data that it replaces, None if unknown. ``user``: the name of the user.
     """
 
     data: Mapping[str, Any]
@@ -129,7 +129,7 @@ class BoundMetadata(Metadata, frozen=True, rename="camel"):
 
 
 class BindingObject(Struct, frozen=True, rename="camel"):
-    """A Binding: which pod goes to which node, and what is merged into the pod."""
+    """A Binding: the pod, the node, and the metadata that is merged into the pod."""
 
     target: Target
     metadata: BoundMetadata
@@ -165,10 +165,7 @@ class _BindingReview(Struct, frozen=True, rename="camel"):
 
 
 class _Outline(Struct, omit_defaults=True, rename="camel"):
-    """What is looked at of an object: the fields of Pod and ConfigMap, not yet decoded.
-
-    The base of the outlines, each field of which may hold anything.
-    """
+    """The fields that are used of an object, not yet decoded. The base of all outlines."""
 
 
 class _MetadataOutline(_Outline, rename="camel"):
@@ -226,7 +223,7 @@ _BINDING_REVIEW = json.Decoder(_BindingReview)
 
 
 class Review(Struct, frozen=True):
-    """What the API server asks. ``pod`` is there if it asks for the creation of one."""
+    """A request of the API server. ``pod`` is set if it is the creation of a pod."""
 
     api_version: str
     request: Envelope
@@ -234,7 +231,7 @@ class Review(Struct, frozen=True):
 
 
 class Response(Struct, frozen=True):
-    """What the API server is told. Without operations nothing is patched."""
+    """The response to the API server. Without operations nothing is patched."""
 
     allowed: bool = True
     operations: Sequence[Mapping[str, Any]] = ()
@@ -248,7 +245,7 @@ def read(body: bytes) -> Review:
 
     Raises BadReviewError.
     """
-    try:  # nearly all reviews are of pods; others may have an object of any form
+    try:  # nearly all reviews are of pods; the objects of others may have any form
         review = _POD_REVIEW.decode(_bounded(body))
     except BadReviewError:
         raise
@@ -267,7 +264,7 @@ def read(body: bytes) -> Review:
 
 
 def _check_namespace(request: Envelope) -> None:
-    """Refuse what is no name: it becomes a cache's key and a part of a path at the API server."""
+    """Refuse an invalid name: it becomes a key of the cache and part of a path."""
     namespace = request.namespace or ""
     if len(namespace) > _LONGEST_DNS_LABEL or not _DNS_LABEL.fullmatch(namespace):
         raise BadReviewError(
@@ -277,7 +274,7 @@ def _check_namespace(request: Envelope) -> None:
 
 
 def read_binding(review: Review, body: bytes) -> BindingObject:
-    """The Binding that a review is about.
+    """Return the Binding of a review.
 
     Raises BadReviewError.
     """
@@ -296,9 +293,9 @@ def read_binding(review: Review, body: bytes) -> BindingObject:
 
 
 def read_edit(body: bytes) -> Edit:
-    """The edit that the review of a ConfigMap is about.
+    """Return the edit of a ConfigMap.
 
-    Raises BadReviewError, but not for what only the log says.
+    Raises BadReviewError, but not for fields that only the log uses.
     """
     data = _parse_bounded(_CONFIG_MAP_REVIEW, body).request.object.data or {}
     try:
@@ -310,7 +307,7 @@ def read_edit(body: bytes) -> Edit:
 
 
 def _old_data(config_map: _OldConfigMap | None) -> Mapping[str, Any] | None:
-    """The data of a ConfigMap before its edit; None if it has more entries than are looked at."""
+    """The data of a ConfigMap before its edit; None if it has too many entries."""
     if config_map is None:
         return {}
     data = bytes(config_map.data)
@@ -318,9 +315,9 @@ def _old_data(config_map: _OldConfigMap | None) -> Mapping[str, Any] | None:
 
 
 def _bounded(body: bytes) -> bytes:
-    """The body, or of a large one what is looked at.
+    """Return the body, or the fields that are used of a large one.
 
-    Raises BadReviewError if that has too many entries, and a ValueError of msgspec where it has
+    Raises BadReviewError if these have too many entries, and a ValueError of msgspec if they have
     another form.
     """
     if len(body) <= _LARGE:
@@ -345,9 +342,9 @@ def _bounded(body: bytes) -> bytes:
 
 
 def _take_containers(spec: _SpecOutline) -> dict[str, Raw]:
-    """Take the containers and volumes out, which may have any number of entries.
+    """Remove and return the containers and volumes, which may have any number of entries.
 
-    Those that are too large to become objects stay out, so that nothing is known of them.
+    Those that are too large to decode are dropped, so nothing is known about them.
     """
     parts: dict[str, Raw] = {}
     for field_name in ("containers", "init_containers", "volumes"):
@@ -359,13 +356,13 @@ def _take_containers(spec: _SpecOutline) -> dict[str, Raw]:
 
 
 def _has_data(review: _ReviewOutline) -> bool:
-    """Whether it is of a ConfigMap, whose texts have a limit of their own."""
+    """Whether it is of a ConfigMap, whose data has its own limit."""
     request = review.request
     return bool(request and request.object and request.object.data)
 
 
 def _entries(text: bytes) -> int:
-    """The commas outside strings; counting ends above the limit."""
+    """Count the commas outside strings, up to the limit."""
     text = text.replace(rb"\\", b"").replace(rb"\"", b"")
     count, quoted = 0, False
     for start in range(0, len(text), _CHUNK):
@@ -378,7 +375,7 @@ def _entries(text: bytes) -> int:
 
 
 def write(review: Review, response: Response) -> bytes:
-    """The AdmissionReview that answers."""
+    """Return the AdmissionReview with the response."""
     answer: dict[str, Any] = {"uid": review.request.uid, "allowed": response.allowed}
     if not response.allowed:
         answer["status"] = {
@@ -389,7 +386,7 @@ def write(review: Review, response: Response) -> bytes:
         }
     if response.operations:
         answer["patchType"] = "JSONPatch"
-        answer["patch"] = json.encode(response.operations)  # bytes, which it writes in base64
+        answer["patch"] = json.encode(response.operations)  # msgspec writes bytes in base64
     if response.warnings:
         answer["warnings"] = _passable(response.warnings)
     if response.audit_annotations:
@@ -400,7 +397,7 @@ def write(review: Review, response: Response) -> bytes:
 
 
 def _passable(warnings: Sequence[str]) -> list[str]:
-    """The warnings in printable ASCII, as a header takes them, within the API server's limits."""
+    """Return the warnings in printable ASCII, for a header, within the API server's limits."""
     shown = []
     for warning in warnings[:_MOST_WARNINGS]:
         text = "".join(c if " " <= c <= "~" else ascii(c)[1:-1] for c in warning)
@@ -431,7 +428,7 @@ def _parse_bounded(form: json.Decoder[_T], body: bytes) -> _T:
 def _bad(error: ValueError | RecursionError, body: bytes) -> BadReviewError:
     if isinstance(error, ValidationError):
         try:
-            _RAW.decode(body)  # looks at all of the body, and makes nothing of it
+            _RAW.decode(body)  # checks the whole body without decoding it
         except (ValueError, RecursionError) as malformed:
             error = malformed
     if not isinstance(error, ValidationError):
@@ -447,7 +444,7 @@ def _bad(error: ValueError | RecursionError, body: bytes) -> BadReviewError:
 
 
 def _malformed(error: ValueError | RecursionError, body: bytes) -> str:
-    """What is wrong with JSON and, as far as msgspec tells, where."""
+    """Say what is wrong with the JSON and, if msgspec tells, where."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply (recursion limit)"
     message = str(error).removeprefix("JSON is malformed: ")

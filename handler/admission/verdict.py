@@ -1,4 +1,4 @@
-"""What is answered to a review, before it is written."""
+"""The result of a review, before the response is written."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .review import Envelope, Response
 __all__ = ["LONGEST_FACT", "Verdict", "facts_of"]
 
 LONGEST_FACT = 253
-"""Characters that a fact may have in the log: as many as a name may have."""
+"""The most characters of a fact in the log: as many as a name may have."""
 
 
 class Verdict(Struct, frozen=True):
-    """What came of a review, the response to it, and the facts for its log line.
+    """The outcome of a review, the response, and the facts for its log line.
 
-    ``share``: what it adds to the metrics of selectors and placements, if it moves a pod.
+    ``share``: what it adds to the metrics of selectors and placements, if a pod is created.
     """
 
     outcome: Outcome
@@ -32,7 +32,7 @@ class Verdict(Struct, frozen=True):
 
 
 def facts_of(request: Envelope, pod: Pod | None = None) -> dict[str, Any]:
-    """What the log line of every review says."""
+    """The facts in the log line of every review."""
     metadata = (pod and pod.metadata) or Metadata()
     name = request.name or metadata.name or metadata.generate_name or ""
     return {

@@ -1,4 +1,4 @@
-"""The profile in force: what the last look at the ConfigMap made of it."""
+"""The profile in force, from the last read of the ConfigMap."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from .source import ConfigMap, NotFoundError, Source, SourceError
 __all__ = ["ProfileLoader", "State"]
 
 _ABSENT = ConfigMap({})
-_SHOWN = 20  # problems or warnings: what is told goes into each log line, Event and answer
+_SHOWN = 20  # problems or warnings in a log line, Event or response
 
 _log = logging.getLogger("eci-profile")
 
 
 @dataclass(slots=True)
 class State:
-    """``matcher`` is the last good profile's, or None; ``errors`` those of a newer, bad one."""
+    """``matcher`` is of the last good profile, or None; ``errors`` are of a newer, invalid one."""
 
     matcher: Matcher | None
     config_map: ConfigMap
@@ -42,7 +42,7 @@ class State:
 
 
 class ProfileLoader:
-    """Loads the profile. Text that hasn't changed isn't parsed again.
+    """Loads the profile. Unchanged text is not parsed again.
 
     ``bindings``: whether effects at binding are switched on.
     """
@@ -59,7 +59,7 @@ class ProfileLoader:
     def load(self, _key: str = "") -> State:
         """Read the ConfigMap. Call it from one thread at a time.
 
-        Raises LoadError if it can't be read; a ConfigMap that is absent has no selectors.
+        Raises LoadError if it cannot be read. A missing ConfigMap has no selectors.
         """
         try:
             config_map = self._source.config_map(self._namespace, self._name)
@@ -75,7 +75,7 @@ class ProfileLoader:
         return self._state
 
     def report(self, state: State) -> None:
-        """Tell the source that the profile is invalid. Best effort: it may not be allowed."""
+        """Report to the source that the profile is invalid, if the rights allow it."""
         instead = (
             "the last good profile stays in force" if state.matcher else "no profile is in force"
         )
@@ -127,5 +127,5 @@ def _shown(warnings: Sequence[Problem]) -> list[str]:
 
 
 def _content(config_map: ConfigMap) -> object:
-    """What makes two ConfigMaps differ; other fields of one may be edited meanwhile."""
+    """The parts of a ConfigMap that are compared to detect a change."""
     return config_map is _ABSENT, config_map.uid, config_map.data

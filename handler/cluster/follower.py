@@ -19,9 +19,9 @@ __all__ = ["Follower"]
 
 T = TypeVar("T")
 
-_PERIOD = 5.0  # seconds from one look at the registration to the next, if nothing has changed
+_PERIOD = 5.0  # seconds between checks of the registration, if nothing has changed
 _RETRY_SECONDS = 1.0
-_ATTEMPTS = 8  # writes that conflict with others'; those have written the same nearly always
+_ATTEMPTS = 8  # conflicting writes; the other replicas usually write the same
 _LOG_AGAIN = 600.0  # seconds
 
 _UNCHANGED, _WRITTEN, _CONFLICT, _FAILED = (
@@ -31,14 +31,14 @@ _log = logging.getLogger("eci-profile")
 
 
 class Follower:
-    """Writes the registration when the profile has changed, or somebody else has changed it.
+    """Writes the registration when it or the profile has changed.
 
-    Each replica has one, on its event loop. No replica undoes what another has written for a newer
-    profile: the registration is read first, then the profile, and the write is refused by the API
-    server if the registration is not as it was read. What can't be read or written stays as it is,
-    and is tried again.
+    Each replica has one, on its event loop. A replica never reverts what another one wrote for a
+    newer profile: it reads the registration first, then the profile, and the API server refuses the
+    write if the registration has changed meanwhile. After a failure the registration stays as it
+    is until a retry succeeds.
 
-    ``newest`` reads the profile, whatever the cache has. Raises LoadError.
+    ``newest`` reads the profile without the cache. Raises LoadError.
     """
 
     def __init__(
@@ -50,14 +50,14 @@ class Follower:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="registration")
         self._task: asyncio.Task[None] | None = None
         self._followed: State | None = None
-        self._next = 0.0  # when to look again if the profile is the one that was followed
-        self._retry = 0.0  # when to look again if it is not
-        self._reason = ""  # of the last failure, if nothing has succeeded since
+        self._next = 0.0  # next check if the profile is unchanged
+        self._retry = 0.0  # next check if it has changed
+        self._reason = ""  # of the last failure, until something succeeds
         self._log_again = 0.0
         self._stopped = False
 
     def follow(self, state: State) -> None:
-        """Look after the registration, now that this profile is in force. Waits for nothing."""
+        """Update the registration in the background for the profile in force."""
         if self._task is not None or self._stopped:
             return
         if _now() >= (self._next if state is self._followed else self._retry):
@@ -65,7 +65,7 @@ class Follower:
             self._task.add_done_callback(self._looked)
 
     def stop(self) -> None:
-        """Begin nothing any more, since the process is about to end."""
+        """Start no more updates, because the process is about to end."""
         self._stopped = True
 
     def _looked(self, _: asyncio.Task[None]) -> None:
@@ -87,16 +87,16 @@ class Follower:
                 _log.info("the registration can be kept up to date again")
 
     async def _bring_up_to_date(self, state: State) -> State:
-        """The profile that the registration follows now.
+        """Compare and write the registration; return the profile that it follows now.
 
-        Raises LoadError, SourceError, and ValueError if the registration is not as it should be.
+        Raises LoadError, SourceError, and ValueError if the registration is invalid.
         """
         for attempt in range(_ATTEMPTS):
             found = await self._in_thread(self._registrations.registration, self._name)
             if await self._in_thread(_wanted, found, state) == found:
                 _UNCHANGED.inc()
                 return state
-            # The registration may be another replica's, for a profile that is newer than ours.
+            # Another replica may have written it for a newer profile.
             state = await self._newest()
             wanted = await self._in_thread(_wanted, found, state)
             if wanted == found:
@@ -135,11 +135,11 @@ class Follower:
 
 
 def _wanted(found: dict[str, Any], state: State) -> dict[str, Any]:
-    """What the registration should be, given what it is. Raises ValueError."""
+    """Return what the registration should be. Raises ValueError."""
     if state.matcher is None:
         return found
     narrow = narrowed(found, state.matcher.profile)
-    # Replicas may have different last good profiles. If it is not this one's, none is safe.
+    # Replicas may have different last good profiles, so only the wide form is safe.
     return widened(found) if state.errors and narrow != found else narrow
 
 

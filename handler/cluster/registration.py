@@ -13,10 +13,10 @@ from ..profiles.model import Profile, Requirement, Selector
 __all__ = ["MOST_WEBHOOKS", "narrowed", "widened"]
 
 MOST_WEBHOOKS = 64
-"""How many webhooks for pods a narrowed registration has at most, without the closed one."""
-_MOST_BYTES = 512 * 1024  # of their JSON: etcd takes objects of about 1.5 MiB
-_LONGEST_LABEL = 63  # of a DNS name, which a webhook's name has to be
-# No labels meet both, whatever they are.
+"""The most webhooks for pods in a narrow registration, apart from the closed one."""
+_MOST_BYTES = 512 * 1024  # of their JSON: etcd stores objects of up to about 1.5 MiB
+_LONGEST_LABEL = 63  # of a DNS name, as which a webhook must be named
+# No labels meet both.
 _CLOSED = [{"key": "eci-profile/narrowed", "operator": each} for each in ("Exists", "DoesNotExist")]
 
 Webhook = dict[str, Any]
@@ -27,14 +27,13 @@ def narrowed(
 ) -> dict[str, Any]:
     """The registration, wide or narrow, with a webhook for each distinct pair of selectors.
 
-    The wide webhook for pods stays, closed: its objectSelector selects no pod. All other webhooks
-    for pods are copies of it, with the requirements of a pair added, so what an administrator
-    changes in it holds for them as well. It is open, and the only one, if a selector matches
-    everything or is for pods that labels do not tell (one with an effect only), and beyond
-    `MOST_WEBHOOKS` pairs or 512 KiB. Webhooks for other objects stay: of a binding kube-apiserver
-    knows no pod's labels.
+    The wide webhook for pods is kept, but closed: its objectSelector selects no pod. The other
+    webhooks for pods are copies of it with the requirements of a pair added, so changes by an
+    administrator apply to all of them. The wide one is open, and the only one, if a selector
+    matches everything or has an effect only, and beyond `MOST_WEBHOOKS` pairs or 512 KiB. Webhooks
+    for other objects are kept: kube-apiserver does not know the labels of the pod of a binding.
 
-    Raises ValueError if there is no wide webhook for pods to begin with, or more than one.
+    Raises ValueError unless there is exactly one wide webhook for pods.
     """
     wide, others = _parts(registration)
     narrow = _narrow(wide, profile)
@@ -46,7 +45,7 @@ def narrowed(
 
 
 def widened(registration: Mapping[str, Any]) -> dict[str, Any]:
-    """The registration with its wide webhook for pods only, open. Raises ValueError as above."""
+    """The registration with only its wide webhook for pods, open. Raises ValueError as above."""
     wide, others = _parts(registration)
     return {**registration, "webhooks": [wide, *others]}
 
@@ -74,7 +73,7 @@ def _is_for_pods(webhook: Webhook) -> bool:
 
 
 def _narrow(wide: Webhook, profile: Profile) -> list[Webhook] | None:
-    """A webhook for each pair; None if it has to be the wide one. Linear up to what it may have."""
+    """Return a webhook for each pair; None if the registration has to be wide."""
     pairs: dict[tuple[frozenset[Requirement], frozenset[Requirement]], Selector] = {}
     for selector in profile.selectors:
         if selector.mode == "off":
@@ -99,7 +98,7 @@ def _closed(wide: Webhook) -> Webhook:
 
 
 def _added(webhook: Webhook, field: str, requirements: Iterable[Requirement]) -> Webhook:
-    # In one order, so that replicas write the same.
+    # Sorted, so that replicas write the same.
     ordered = sorted(requirements, key=lambda each: (each.key, each.operator, sorted(each.values)))
     expressions: list[dict[str, Any]] = []
     for requirement in ordered:
@@ -116,7 +115,7 @@ def _with(
     expressions: Iterable[Mapping[str, Any]],
     selector: Mapping[str, Any] | None = None,
 ) -> Webhook:
-    """The webhook with expressions added to a selector; no empty list, which would not be kept."""
+    """The webhook with expressions added to a selector; the API server drops empty lists."""
     before = dict((webhook.get(field) or {}) if selector is None else selector)
     all_of_them = [*(before.pop("matchExpressions", None) or ()), *expressions]
     return {**webhook, field: before | ({"matchExpressions": all_of_them} if all_of_them else {})}

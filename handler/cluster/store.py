@@ -1,4 +1,4 @@
-"""What the function knows of the cluster: the profile in force and the namespaces' labels."""
+"""The function's view of the cluster: the profile in force, and labels of namespaces and nodes."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ T = TypeVar("T")
 
 NAMESPACE_THREADS = 16
 """How many namespaces are read at once."""
-_NAMESPACES = 10_000  # as many as Kubernetes is made for
+_NAMESPACES = 10_000  # the limit of Kubernetes' scalability targets
 _NAMESPACE_KEPT = 600.0  # seconds
 NODE_THREADS = 4
 POD_THREADS = 16
 """How many nodes, and how many pods, are read at once."""
 THREADS = 2 + NAMESPACE_THREADS + NODE_THREADS + POD_THREADS
-"""How many calls there may be at once, with those for the profile and the registration."""
+"""The most calls at once, including those for the profile and the registration."""
 _NODES = 10_000
 _NODE_KEPT = 600.0  # seconds
 
 
 class Store:
-    """Reads lazily, and keeps what it read for a TTL in seconds. For use on one event loop."""
+    """Reads lazily, and caches for a TTL in seconds. For use on one event loop."""
 
     def __init__(
         self,
@@ -81,26 +81,26 @@ class Store:
         self._follower: Follower | None = None
 
     def preload(self) -> None:
-        """Read the profile ahead of the first review. Raises LoadError."""
+        """Read the profile before the first review. Raises LoadError."""
         self._loader.load()
 
     def keep_registration(self, registrations: Registrations, name: str) -> None:
-        """Have this registration follow the profile from now on."""
+        """Let this registration follow the profile from now on."""
         newest = partial(self._profile.reload, self._key)
         self._follower = Follower(registrations, name, newest)
 
     def look_after_registration(self) -> None:
-        """See to a registration that follows the profile, if there is one. Waits for nothing."""
+        """Update the registration in the background, if one follows the profile."""
         if self._follower:
             self._in_background(asyncio.ensure_future(self._follow()))
 
     def stop(self) -> None:
-        """Leave the registration alone, since the process is about to end."""
+        """Stop updating the registration, because the process is about to end."""
         if self._follower:
             self._follower.stop()
 
     async def profile(self, *, report: bool = True) -> State:
-        """The state of the profile. An invalid one is reported once, if it is to be.
+        """Return the state of the profile. If ``report``, an invalid one is reported once.
 
         Raises LoadError if it was never read.
         """
@@ -114,23 +114,23 @@ class Store:
         return state
 
     def outdated(self, state: State) -> str | None:
-        """Why this state's profile is not the one that is written down, if that is known."""
+        """Why the profile of this state is not the one in the ConfigMap, if known."""
         if state.errors:
             return f"the profile is invalid: {state.errors}"
         return self._profile.failure(self._key)
 
     async def namespace_labels(self, name: str, within: float = LOAD_SECONDS) -> Mapping[str, str]:
-        """The labels of a namespace; a read is waited for as many seconds. Raises LoadError."""
+        """Return the labels of a namespace within so many seconds. Raises LoadError."""
         return await self._namespaces.get(name, within)
 
     async def node_labels(self, name: str, within: float = LOAD_SECONDS) -> Mapping[str, str]:
-        """The labels of a node; a read is waited for as many seconds. Raises LoadError."""
+        """Return the labels of a node within so many seconds. Raises LoadError."""
         return await self._nodes.get(name, within)
 
     async def pod(self, namespace: str, name: str, within: float) -> tuple[str, Pod]:
-        """The uid of a pod that is to be bound, and the pod, as it is now. Raises LoadError.
+        """Return the uid of a pod that is being bound, and the pod, uncached. Raises LoadError.
 
-        It is not kept: a pod is bound once.
+        A pod is bound only once.
         """
         try:
             found = await asyncio.wait_for(self._read_pod(f"{namespace}/{name}"), max(within, 0.0))
@@ -146,7 +146,7 @@ class Store:
         return found.uid, Pod(metadata=metadata)
 
     async def _follow(self) -> None:
-        with contextlib.suppress(LoadError):  # which the cache logs
+        with contextlib.suppress(LoadError):  # logged by the cache
             await self.profile(report=False)
 
     def _in_background(self, future: asyncio.Future[None]) -> None:
@@ -159,7 +159,7 @@ class Store:
 
 
 def _read(read: Callable[[str], T], key: str) -> T:
-    """What a source has, or a LoadError that says why not."""
+    """Read from a source; a failure becomes a LoadError."""
     try:
         return read(key)
     except SourceError as error:
@@ -168,7 +168,7 @@ def _read(read: Callable[[str], T], key: str) -> T:
 
 
 def _in_threads(name: str, threads: int, read: Callable[[str], T]) -> Callable[[str], Awaitable[T]]:
-    """The same read, in as many threads of its own."""
+    """Return the read as a coroutine that runs it in so many threads of its own."""
     executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
     async def load(key: str) -> T:

@@ -1,4 +1,4 @@
-"""What becomes of a pod that is bound to a node: the effects that wait for that."""
+"""Decides about a pod that is bound to a node: the effects at binding."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ __all__ = ["Binding", "BindingDecision", "decide_binding", "labels_to_match", "n
 
 @dataclass(slots=True)
 class BindingDecision:
-    """What becomes of a pod that is bound.
+    """The decision about a pod that is bound.
 
-    ``selectors``: those whose effects are added now, in the order in which they count. ``audited``
-    would add theirs. ``operations`` are on the Binding, whose entries the API server merges into
-    the pod.
+    ``selectors``: those whose effects are added, in order of precedence. ``audited`` would add
+    theirs. ``operations`` are on the Binding, which the API server merges into the pod.
     """
 
     selectors: Sequence[Selector] = ()
@@ -32,7 +31,7 @@ class BindingDecision:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """A Binding: the pod's metadata that it brings, the node's name, and the uid of its review."""
+    """A Binding: its metadata, the name of the node, and the uid of the review."""
 
     metadata: Metadata
     node: str
@@ -40,14 +39,14 @@ class Binding:
 
 
 def nodes_of(labels: Labels, matcher: Matcher) -> list[VirtualNode]:
-    """The kinds of virtual node that a node with these labels is of; none for a normal node."""
+    """Return the virtual nodes that match a node with these labels; none for a normal node."""
     return [node for node in matcher.profile.virtual_nodes if node.holds(labels)]
 
 
 def labels_to_match(pod: Pod, matcher: Matcher) -> list[Labels]:
-    """The labels by which the selectors in a pod's record may have matched at its creation.
+    """Return the labels by which selectors in the pod's record may have matched at its creation.
 
-    Those that it has now, and those without what their effects may have added then.
+    Those that it has now, and those without the ones that effects may have added.
     """
     metadata = pod.metadata or Metadata()
     record = read_record(metadata.annotations or {}) or frozenset()
@@ -76,9 +75,9 @@ def decide_binding(
     matching: Sequence[Selector],
     matcher: Matcher,
 ) -> BindingDecision:
-    """Decide about a pod that is bound to a virtual node of these kinds, and may be touched.
+    """Decide about a pod that is bound to one of these virtual nodes, and may be touched.
 
-    ``matching`` are the selectors that match it. Of these, its record says which applied.
+    ``matching`` are the selectors that match it. Its record says which of them applied.
     """
     metadata = pod.metadata or Metadata()
     record = read_record(metadata.annotations or {}) or frozenset()
@@ -90,7 +89,7 @@ def decide_binding(
         if not (selector.node is None or selector.node in nodes):
             continue
         if selector.mode == "audit":
-            # No record has it, so its share of the bindings is drawn anew.
+            # It is in no record, so its share is drawn again for the binding.
             if drawn(selector, binding.uid, None):
                 audited.append(selector)
         elif selector.effect_only or selector.name in record:

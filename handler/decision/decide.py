@@ -1,4 +1,4 @@
-"""What becomes of a pod, and why: pod and matching selectors in, decision out."""
+"""Decides about a pod: pod and matching selectors in, decision out."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ __all__ = ["Decision", "Refusal", "Untouched", "decide_pod", "left_alone"]
 _MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 
 Untouched = Literal["bound", "mirror", "daemonset", "opt-out", "not-asked"]
-"""Why no selector may touch a pod. not-asked: the registration leaves its namespace out."""
+"""Why a pod is not touched. not-asked: the registration excludes its namespace."""
 
 
 @dataclass(slots=True)
 class Refusal:
     """Why a pod is not placed on the virtual node, whatever the policy says.
 
-    ``key``, ``actual`` and ``expected`` are of its nodeSelector, ``unsupported`` is what of it ECI
-    cannot run; without either, its required node affinity rules the virtual node out.
+    ``key``, ``actual`` and ``expected`` are of its nodeSelector; ``unsupported`` is what ECI cannot
+    run. Without either, its required node affinity excludes the virtual node.
     """
 
     key: str = ""
@@ -48,13 +48,13 @@ class Refusal:
 
 @dataclass(slots=True)
 class Decision:
-    """What becomes of one pod.
+    """The decision about one pod.
 
-    ``untouched``: no selector may touch it. ``selectors``: those that apply, in the order in which
-    they count. ``shadowed``: those of them of which nothing counts, because another one decides the
-    placement and each entry of their effects loses. ``drawn_out`` and ``audited`` match too, but
-    change nothing. ``placer``: the one whose policy decides the placement; ``refusal``: why the pod
-    gets none of it. ``unsupported``: what of it ECI cannot run, where that is to be said.
+    ``untouched``: why the pod is not touched. ``selectors``: those that apply, in order of
+    precedence. ``shadowed``: those of them without any effect, because another one decides the
+    placement and all their entries lose. ``drawn_out`` and ``audited`` match too, but change
+    nothing. ``placer``: the one whose policy decides the placement. ``refusal``: why the pod is not
+    placed. ``unsupported``: what ECI cannot run of a pod that is placed nevertheless.
     """
 
     untouched: Untouched | None = None
@@ -70,18 +70,18 @@ class Decision:
 
     @property
     def placement(self) -> Policy | None:
-        """The policy that decides, None if no selector that places matches."""
+        """The policy that decides, None if no selector places the pod."""
         return self.placer.policy if self.placer else None
 
 
 def left_alone(pod: Pod) -> Untouched | None:
-    """Why no selector may touch the pod, or None."""
+    """Return why the pod is not touched, or None."""
     metadata, spec = pod.metadata or Metadata(), pod.spec or Spec()
     if spec.node_name:
         return "bound"
     if _MIRROR_ANNOTATION in (metadata.annotations or ()):
         return "mirror"
-    # A DaemonSet's pod has its node already: a nodeSelector would leave it Pending for ever.
+    # The pod of a DaemonSet is for one node: with a nodeSelector it would stay Pending.
     for owner in metadata.owner_references or ():
         if owner.controller and owner.kind == "DaemonSet":
             return "daemonset"
@@ -94,10 +94,10 @@ def left_alone(pod: Pod) -> Untouched | None:
 def decide_pod(
     pod: Pod, matching: Sequence[Selector], matcher: Matcher, uid: str | None = None
 ) -> Decision:
-    """Decide about a pod that is created and may be touched.
+    """Decide about the creation of a pod that may be touched.
 
-    ``matching`` are the selectors that the matcher finds for it, in the order in which they count.
-    ``uid`` is that of the review, from which shares are drawn.
+    ``matching`` are its matching selectors in order of precedence. ``uid`` is that of the review,
+    for the draws of percentages.
     """
     if not matching and not matcher.effect_only:
         return Decision()
@@ -134,7 +134,7 @@ def decide_pod(
 def _select(
     matching: Sequence[Selector], uid: str | None, record: frozenset[str] | None
 ) -> Decision:
-    """Which of the selectors that match apply."""
+    """Select those of the matching selectors that apply."""
     for selector in matching:
         if selector.percentage < 100 or selector.mode == "audit":
             break
@@ -144,7 +144,7 @@ def _select(
     drawn_out: list[Selector] = []
     audited: list[Selector] = []
     for selector in matching:
-        # The record has those only that applied, so it says nothing of one that is audited.
+        # The record has only selectors that applied, so never an audited one.
         known = None if selector.mode == "audit" else record
         if not drawn(selector, uid, known):
             drawn_out.append(selector)
@@ -156,7 +156,7 @@ def _select(
 
 
 def _placement(decision: Decision, pod: Pod, spec: Spec) -> list[Operation]:
-    """Decide the placement, by the first selector that applies. Returns its operations."""
+    """Decide the placement by the first selector that applies; return its operations."""
     if not decision.selectors:
         return []
     placer = decision.placer = decision.selectors[0]
@@ -174,7 +174,7 @@ def _placement(decision: Decision, pod: Pod, spec: Spec) -> list[Operation]:
 
 
 def _add_effect_only(decision: Decision, spec: Spec, matcher: Matcher) -> None:
-    """Add the selectors with an effect only that are for this pod, in their order."""
+    """Add the selectors with an effect only that apply to this pod."""
     own = spec.node_selector or {}
     placer = decision.placer
     goes = placer and placer.policy == "virtualNodeOnly" and decision.refusal is None
@@ -204,7 +204,7 @@ def _shadowed(decision: Decision) -> list[Selector]:
 
 
 def _record(decision: Decision, own: Mapping[str, str], profile: Profile) -> dict[str, str]:
-    """The decision record to add, if the pod needs one, has none, and has room for it."""
+    """Return the decision record to add, if the pod needs one, has none, and has room for it."""
     if RECORD_ANNOTATION in own:
         return {}
     needed = bool(decision.selectors) and profile.record_always

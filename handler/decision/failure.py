@@ -1,4 +1,4 @@
-"""Why a selector doesn't match a pod."""
+"""Why a selector does not match a pod."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Side = Literal["objectSelector", "namespaceSelector"]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A requirement that isn't met. ``actual``: the value of its label, None if that is absent."""
+    """A requirement that is not met. ``actual``: the value of the label, None if it is absent."""
 
     side: Side
     requirement: Requirement
@@ -25,7 +25,7 @@ class Failure:
 def first_failure(
     selector: Selector, labels: Mapping[str, str], namespace_labels: Mapping[str, str]
 ) -> Failure | None:
-    """The first requirement that isn't met, those on the pod first; None if all are."""
+    """Return the first requirement that is not met, on the pod first; None if all are met."""
     sides: tuple[tuple[Side, tuple[Requirement, ...] | None, Mapping[str, str]], ...] = (
         ("objectSelector", selector.object, labels),
         ("namespaceSelector", selector.namespace, namespace_labels),

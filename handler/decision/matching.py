@@ -51,8 +51,8 @@ class _Index:
 class Matcher:
     """Finds the selectors of one profile that match a pod, in order of precedence.
 
-    Selectors that are off match nothing, and those with an effect only are not asked here; the
-    others are ``asking``.
+    Selectors that are off match nothing, and those with an effect only are not matched here; the
+    others are in ``asking``.
     """
 
     def __init__(self, profile: Profile) -> None:

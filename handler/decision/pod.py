@@ -1,4 +1,4 @@
-"""The fields of a Pod that the function looks at. All others pass unseen and untouched."""
+"""The fields of a Pod that the function uses. All others are ignored."""
 
 from __future__ import annotations
 

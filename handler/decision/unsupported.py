@@ -1,8 +1,8 @@
-"""Pods that ECI cannot run, whatever the scheduler does with them.
+"""Pods that ECI cannot run, even if they are scheduled to a virtual node.
 
 Sources: "Limits" (https://help.aliyun.com/document_detail/89138.html) and "ECI pods"
-(https://help.aliyun.com/document_detail/154527.html). Both list DaemonSets as well, whose pods are
-left alone, and Services of type NodePort, which are no pods.
+(https://help.aliyun.com/document_detail/154527.html). Both also list DaemonSets, whose
+pods are never touched, and Services of type NodePort, which are not pods.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _LIMITS: tuple[Callable[[Spec], str | None], ...] = (
 
 
 def unsupported(pod: Pod) -> list[str]:
-    """What of the pod ECI does not support; nothing if it can run it."""
+    """Return what ECI does not support in the pod; empty if ECI can run it."""
     return list(_found(pod.spec)) if pod.spec else []
 
 

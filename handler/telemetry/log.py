@@ -14,7 +14,7 @@ import msgspec
 __all__ = ["Line", "listed", "set_up", "write"]
 
 Line = dict[str, Any]
-"""What a line says: timestamp, level, message, and what else there is."""
+"""The fields of a line: timestamp, level, message, and others."""
 
 _LISTED = 20
 _handler = logging.StreamHandler()
@@ -69,7 +69,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def _encode(line: Line) -> str:
-    """The line as JSON in ASCII, so that every reader sees the same."""
+    """Encode the line as JSON in ASCII, which every log reader shows alike."""
     try:
         text = msgspec.json.encode(line).decode()
     except (TypeError, ValueError):  # an unknown class, or an unpaired surrogate

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 __all__ = ["Match", "Matches", "Share"]
 
 Match = Literal["applied", "drawn_out", "audited", "shadowed"]
-"""What came of a selector that matches a pod."""
+"""The result for a selector that matches a pod."""
 
 _RESULTS: Mapping[str, tuple[Match, ...]] = {
     "enforce": ("applied", "drawn_out", "shadowed"),
@@ -21,14 +21,14 @@ _RESULTS: Mapping[str, tuple[Match, ...]] = {
 }
 _MOST_SELECTORS = 200
 _LONGEST_NAME = 128  # characters
-_REST = ""  # no selector has this name
+_REST = ""  # never the name of a selector
 
 
 class Share(Struct, frozen=True, gc=False):
     """What a review adds to the counters: the names of selectors that apply, and a placement.
 
-    ``others``: the names of those of which something else came. ``placement`` is empty if no
-    selector decided about it.
+    ``others``: the names of selectors with another result. ``placement`` is empty if no selector
+    decided it.
     """
 
     applied: Sequence[str] = ()
@@ -39,9 +39,9 @@ class Share(Struct, frozen=True, gc=False):
 class Matches(Collector):
     """Counts matches by selector.
 
-    A series for each of the first 200 selectors of the profile in force; further ones, and those
-    with a name longer than 128 characters, are counted together under the empty name. The series of
-    a selector that leaves the profile ends. All series exist before anything is counted.
+    Each of the first 200 selectors of the profile in force has its own series. The others, and
+    those with a name longer than 128 characters, are counted together under the empty name. The
+    series of a removed selector ends. Series start at 0.
     """
 
     def __init__(self, name: str, documentation: str) -> None:
@@ -53,9 +53,9 @@ class Matches(Collector):
         self._counts: dict[tuple[str, str, Match], float] = {}
 
     def follow(self, selectors: Sequence[tuple[str, str]]) -> None:
-        """Count these selectors: the name and mode of each, in the order in which they count."""
+        """Set the selectors to count: name and mode, in order of precedence."""
         modes = {name: mode for name, mode in selectors if mode in _RESULTS}
-        # Prometheus' parser ends at a NUL; all other characters can be escaped.
+        # The parser of Prometheus stops at NUL; all other characters can be escaped.
         tellable = (name for name in modes if len(name) <= _LONGEST_NAME and "\0" not in name)
         shown = [name for name, _ in zip(tellable, range(_MOST_SELECTORS), strict=False)]
         series = [(name, modes[name]) for name in shown]
@@ -75,11 +75,11 @@ class Matches(Collector):
         with self._lock:
             for name, count in counts.items():
                 key = name if name in self._shown else _REST, self._modes.get(name, ""), result
-                if key in self._counts:  # else it has left the profile since
+                if key in self._counts:  # otherwise it has been removed from the profile
                     self._counts[key] += count
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        """Return the metric, as Prometheus' client asks for it."""
+        """Return the metric, for the Prometheus client."""
         family = CounterMetricFamily(
             self._name, self._documentation, labels=("selector", "mode", "result")
         )

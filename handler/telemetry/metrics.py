@@ -1,4 +1,4 @@
-"""What Prometheus is told."""
+"""The metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-# Not the library's global registry: hosts import this package under different names.
+# Not the global registry: hosts may import this package more than once, under other names.
 _REGISTRY = CollectorRegistry()
 ProcessCollector(registry=_REGISTRY)
 
@@ -128,5 +128,5 @@ REGISTRATION_CHECKS = Counter(
 
 
 def exposition() -> bytes:
-    """All metrics of this process in Prometheus' text format."""
+    """Return all metrics of this process in the text format of Prometheus."""
     return generate_latest(_REGISTRY)

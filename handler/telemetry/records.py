@@ -1,4 +1,4 @@
-"""What is kept of each review: a log line, and its share in the metrics."""
+"""Records reviews: a log line for each, and metrics."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _log = logging.getLogger("eci-profile")
 
 
 class Outcome(Enum):
-    """What came of a request: the label of its metric, and the level of its log line."""
+    """The outcome of a request, with the label of its metric and the level of its log line."""
 
     PATCHED = "patched", logging.INFO
     UNCHANGED = "unchanged", logging.INFO
     NO_MATCH = "no_match", logging.DEBUG
-    NO_MATCH_LOGGED = "no_match", logging.INFO  # the profile asks for it
+    NO_MATCH_LOGGED = "no_match", logging.INFO  # only if the profile asks for it
     LEFT_ALONE = "left_alone", logging.DEBUG
     IGNORED = "ignored", logging.DEBUG
     PROFILE_ACCEPTED = "profile_accepted", logging.INFO
@@ -48,9 +48,9 @@ _Record = tuple[datetime, Outcome, float, Mapping[str, Any], Share | None]
 
 
 class Records:
-    """Counts and logs reviews, within 10 ms and all that are new together.
+    """Counts and logs reviews in batches, within 10 ms.
 
-    So each costs a third, and no answer waits for it.
+    A batch costs a third of single records, and no response waits for it.
     """
 
     def __init__(self) -> None:
@@ -64,13 +64,13 @@ class Records:
         facts: Mapping[str, Any],
         share: Share | None = None,
     ) -> None:
-        """Keep what came of a review, on the event loop, and how many seconds it took."""
+        """Add the outcome of a review and its duration in seconds. Call it on the event loop."""
         if not self._new:
             asyncio.get_running_loop().call_later(_WITHIN, self.write)
         self._new.append((datetime.now(timezone.utc), outcome, seconds, facts, share))
 
     def write(self) -> None:
-        """Count and log what is new, at once."""
+        """Count and log the batch now."""
         new, self._new = self._new, []
         lines: list[log.Line] = []
         applied: list[str] = []

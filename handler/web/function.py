@@ -1,4 +1,4 @@
-"""The function: method, path and body in; status, headers and body out. Knows no host."""
+"""The function: method, path and body in; status, headers and body out. Independent of hosts."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Answer(Struct, frozen=True):
 
 
 class Function:
-    """Answers reviews, probes and Prometheus. ``max_body``: the most bytes a body may have.
+    """Answers reviews, probes and Prometheus. ``max_body``: the most bytes of a body.
 
-    With a page, it is at ``/``, and what is posted to ``/explain`` is no review but the page's.
+    With a page, the page is at ``/``, and a POST to ``/explain`` is a request of the page.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Function:
             }
 
     async def answer(self, method: str, path: str, body: bytes | None = b"") -> Answer:
-        """Answer a request. A body of None stands for one that is longer than it may be."""
+        """Answer a request. The body is None if it was too long."""
         if method == "POST":
             if body is None:
                 return self._too_large()
@@ -87,7 +87,7 @@ class Function:
         )
 
     def stop(self) -> None:
-        """Be ready no longer, so that requests go elsewhere; those that come are answered."""
+        """Stop being ready, so that requests go elsewhere; requests are still answered."""
         self.stopping = True
         self._store.stop()
 
@@ -121,7 +121,7 @@ class Function:
             return _unexpected(error)
 
     async def _alive(self) -> Answer:
-        # Not every host asks whether it is ready.
+        # Some hosts never ask for readiness.
         self._store.look_after_registration()
         return _json(200, {"status": "alive"})
 
@@ -174,7 +174,7 @@ def _json(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | Non
 def failure(
     code: int, reason: str, message: str, headers: Mapping[str, str] | None = None
 ) -> Answer:
-    """An error, as Kubernetes writes one, so that kubectl shows the message as it is."""
+    """Return an error as a Kubernetes Status, whose message kubectl shows as it is."""
     status = {
         "kind": "Status",
         "apiVersion": "v1",
