@@ -42,13 +42,14 @@ class Admission:
         BusyError if too many edits of the profile are being validated.
         """
         review = read(body)
-        verdict = await self._judge(review, body)
+        if review.pod is not None:  # nearly always
+            verdict = await judge_pod(self._store, review.request, review.pod)
+        else:
+            verdict = await self._judge_other(review, body)
         return Reviewed(write(review, verdict.response), verdict)
 
-    async def _judge(self, review: Review, body: bytes) -> Verdict:
+    async def _judge_other(self, review: Review, body: bytes) -> Verdict:
         request = review.request
-        if review.pod is not None:
-            return await judge_pod(self._store, request, review.pod)
         if self._bindings and request.concerns("pods", "CREATE", sub_resource="binding"):
             return await judge_binding(self._store, request, read_binding(review, body))
         profile = self._store.namespace, self._store.name

@@ -19,7 +19,7 @@ from ..decision.pod import Pod
 from ..profiles.model import Selector
 from ..telemetry.matches import Share
 from ..telemetry.records import Outcome
-from .pods import names_of, profile_in_force
+from .pods import matcher_of, names_of
 from .review import BindingObject, Envelope, Response
 from .verdict import Verdict, facts_of
 from .warnings import effect_warnings
@@ -32,7 +32,7 @@ async def judge_binding(store: Store, request: Envelope, bound: BindingObject) -
     node = bound.target.name
     facts = {**facts_of(request), "object": bound.metadata.name, "node": node}
     end = time.monotonic() + LOAD_SECONDS
-    matcher = await profile_in_force(store, report=not request.dry_run)
+    matcher = matcher_of(await store.profile(report=not request.dry_run))
     if not matcher.waits_for_binding:
         return Verdict(Outcome.NO_MATCH, facts)
     labels = await store.node_labels(node, end - time.monotonic())

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from ..cluster.cache import LOAD_SECONDS, LoadError
+from ..cluster.current import State
 from ..cluster.store import Store
 from ..decision.decide import Decision, decide_pod, left_alone
 from ..decision.matching import Matcher
@@ -18,7 +19,7 @@ from .review import Envelope, Response
 from .verdict import Verdict, facts_of
 from .warnings import warnings
 
-__all__ = ["judge_pod", "names_of", "profile_in_force"]
+__all__ = ["judge_pod", "matcher_of", "names_of"]
 
 
 async def judge_pod(store: Store, request: Envelope, pod: Pod) -> Verdict:
@@ -71,7 +72,7 @@ async def _gather(
 ) -> tuple[Sequence[Selector], Matcher, Mapping[str, str]]:
     """Return the matching selectors, the matcher, and the namespace's labels if they matter."""
     began = time.monotonic()
-    matcher = await profile_in_force(store, report=not request.dry_run)
+    matcher = matcher_of(await store.profile(report=not request.dry_run))
     labels = (pod.metadata and pod.metadata.labels) or {}
     matching = matcher.match_by_pod(labels)
     namespace_labels: Mapping[str, str] = {}
@@ -82,9 +83,8 @@ async def _gather(
     return matching, matcher, namespace_labels
 
 
-async def profile_in_force(store: Store, *, report: bool) -> Matcher:
-    """Return the profile in force. Raises LoadError if there is none."""
-    state = await store.profile(report=report)
+def matcher_of(state: State) -> Matcher:
+    """Return the matcher of the profile in force. Raises LoadError if there is none."""
     if state.matcher is None:
         raise LoadError(f"the profile is invalid: {state.errors.splitlines()[0]}")
     return state.matcher

@@ -128,7 +128,7 @@ class Cache(Generic[T]):
             entry.used = True
             age = now - entry.loaded
             if age < self._ttl:
-                self._fresh.inc()
+                self._fresh.value += 1
                 return entry.value
             if age >= self._keep:
                 del self._entries[key]
@@ -138,7 +138,7 @@ class Cache(Generic[T]):
             error = failure.error
         elif entry and (self._health.unresponsive(now) or (failure and key in self._loads)):
             self._start(key)
-            self._stale.inc()
+            self._stale.value += 1
             return entry.value
         else:
             try:
@@ -147,12 +147,12 @@ class Cache(Generic[T]):
                 error = _load_error(raised)
                 entry = self._entries.get(key)
             else:
-                self._loaded.inc()
+                self._loaded.value += 1
                 return value
         if entry is None:
-            self._failed_uses.inc()
+            self._failed_uses.value += 1
             raise LoadError(f"{self._name} {key}: {error}")
-        self._stale.inc()
+        self._stale.value += 1
         return entry.value
 
     def failure(self, key: str) -> str | None:

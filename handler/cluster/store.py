@@ -119,13 +119,15 @@ class Store:
             return f"the profile is invalid: {state.errors}"
         return self._profile.failure(self._key)
 
-    async def namespace_labels(self, name: str, within: float = LOAD_SECONDS) -> Mapping[str, str]:
+    def namespace_labels(
+        self, name: str, within: float = LOAD_SECONDS
+    ) -> Awaitable[Mapping[str, str]]:
         """Return the labels of a namespace within so many seconds. Raises LoadError."""
-        return await self._namespaces.get(name, within)
+        return self._namespaces.get(name, within)
 
-    async def node_labels(self, name: str, within: float = LOAD_SECONDS) -> Mapping[str, str]:
+    def node_labels(self, name: str, within: float = LOAD_SECONDS) -> Awaitable[Mapping[str, str]]:
         """Return the labels of a node within so many seconds. Raises LoadError."""
-        return await self._nodes.get(name, within)
+        return self._nodes.get(name, within)
 
     async def pod(self, namespace: str, name: str, within: float) -> tuple[str, Pod]:
         """Return the uid of a pod that is being bound, and the pod, uncached. Raises LoadError.

@@ -12,7 +12,6 @@ from ..profiles.model import (
     OPT_OUT,
     RECORD_ANNOTATION,
     Policy,
-    Profile,
     Selector,
     VirtualNode,
 )
@@ -103,24 +102,26 @@ def decide_pod(
         return Decision()
     metadata, spec = pod.metadata or Metadata(), pod.spec or Spec()
     own_annotations, own_labels = metadata.annotations or {}, metadata.labels or {}
-    decision = _select(matching, uid, read_record(own_annotations))
+    if matcher.selects_all:
+        decision = Decision(selectors=matching)
+    else:
+        decision = _select(matching, uid, read_record(own_annotations))
     placed = _placement(decision, pod, spec)
     if matcher.effect_only:
         _add_effect_only(decision, spec, matcher)
     now = [each for each in decision.selectors if each.at == "creation"]
     annotations = effects_of("annotation", own_annotations, now)
     labels = effects_of("label", own_labels, now)
-    record = _record(decision, own_annotations, matcher.profile)
-    leave_out(annotations, {**own_annotations, **record})
+    record = _record(decision, own_annotations, matcher) if matcher.needs_records else {}
+    leave_out(annotations, {**own_annotations, **record} if record else own_annotations)
     decision.effects = annotations + labels
     if len(decision.selectors) > 1:
         decision.shadowed = _shadowed(decision)
+    entries = added(annotations)
+    if record:
+        entries = dict(sorted((entries | record).items()))
     decision.operations = [
-        *add_entries(
-            "/metadata/annotations",
-            metadata.annotations,
-            dict(sorted((added(annotations) | record).items())),
-        ),
+        *add_entries("/metadata/annotations", metadata.annotations, entries),
         *add_entries("/metadata/labels", metadata.labels, added(labels)),
     ]
     if decision.operations and pod.metadata is None:
@@ -135,11 +136,6 @@ def _select(
     matching: Sequence[Selector], uid: str | None, record: frozenset[str] | None
 ) -> Decision:
     """Select those of the matching selectors that apply."""
-    for selector in matching:
-        if selector.percentage < 100 or selector.mode == "audit":
-            break
-    else:
-        return Decision(selectors=matching)
     applying: list[Selector] = []
     drawn_out: list[Selector] = []
     audited: list[Selector] = []
@@ -203,21 +199,17 @@ def _shadowed(decision: Decision) -> list[Selector]:
     ]
 
 
-def _record(decision: Decision, own: Mapping[str, str], profile: Profile) -> dict[str, str]:
+def _record(decision: Decision, own: Mapping[str, str], matcher: Matcher) -> dict[str, str]:
     """Return the decision record to add, if the pod needs one, has none, and has room for it."""
     if RECORD_ANNOTATION in own:
         return {}
-    needed = bool(decision.selectors) and profile.record_always
-    if not needed and not any(map(_needs_record, chain(decision.selectors, decision.drawn_out))):
+    needed = bool(decision.selectors) and matcher.profile.record_always
+    if not needed and not any(
+        each.needs_record for each in chain(decision.selectors, decision.drawn_out)
+    ):
         return {}
     record = {RECORD_ANNOTATION: write_record(decision.selectors)}
     return record if size_of(own) + size_of(record) <= MAX_ANNOTATION_BYTES else {}
-
-
-def _needs_record(selector: Selector) -> bool:
-    return selector.mode == "enforce" and (
-        selector.percentage < 100 or (selector.at == "binding" and selector.has_effect)
-    )
 
 
 def _rank(selector: Selector) -> int:

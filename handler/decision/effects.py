@@ -84,8 +84,8 @@ def _size(entry: tuple[str, str]) -> int:
 
 
 def added(effects: Iterable[Effect]) -> dict[str, str]:
-    """The entries to add, sorted by key."""
-    return dict(sorted((each.key, each.value) for each in effects if each.result == "added"))
+    """Return the entries to add, sorted by key."""
+    return dict(sorted([(each.key, each.value) for each in effects if each.result == "added"]))
 
 
 def size_of(annotations: Mapping[str, str]) -> int:

@@ -52,7 +52,8 @@ class Matcher:
     """Finds the selectors of one profile that match a pod, in order of precedence.
 
     Selectors that are off match nothing, and those with an effect only are not matched here; the
-    others are in ``asking``.
+    others are in ``asking``. ``selects_all``: all selectors that match apply. ``needs_records``: a
+    pod may need a decision record.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -61,6 +62,12 @@ class Matcher:
             each for each in profile.selectors if each.effect_only and each.mode != "off"
         )
         self.waits_for_binding = profile.waits_for_binding
+        self.selects_all = all(
+            each.percentage == 100 and each.mode != "audit" for each in profile.selectors
+        )
+        self.needs_records = profile.record_always or any(
+            each.needs_record for each in profile.selectors
+        )
         self._by_pod = _Index()
         self._by_namespace = _Index()  # of selectors that match the labels of any pod
         self.asking = tuple(

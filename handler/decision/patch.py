@@ -40,10 +40,11 @@ def place(spec: Spec, policy: Policy, node: VirtualNode) -> list[Operation]:
         own = spec.node_selector or {}
         missing = {key: value for key, value in node.node_selector.items() if key not in own}
         operations += add_entries("/spec/nodeSelector", spec.node_selector, missing)
+    present = spec.tolerations or ()
     lacking = [
         _wire(toleration)
         for toleration in node.tolerations
-        if not any(own.covers(toleration) for own in spec.tolerations or ())
+        if not any(own.covers(toleration) for own in present)
     ]
     operations += _add_items("/spec/tolerations", spec.tolerations, lacking)
     if policy == "normalNodePrefer":

@@ -153,6 +153,11 @@ class Selector:
         """Whether it has an effect that is added at binding."""
         return self.at == "binding" and self.has_effect and self.mode != "off"
 
+    @property
+    def needs_record(self) -> bool:
+        """Whether a pod that it matches needs a decision record."""
+        return self.mode == "enforce" and (self.percentage < 100 or self.waits_for_binding)
+
 
 @dataclass(frozen=True, slots=True)
 class NoMatchLog:

@@ -8,7 +8,6 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     Info,
     ProcessCollector,
     disable_created_metrics,
@@ -17,6 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from ..version import VERSION
 from .matches import Matches
+from .tally import Durations, Tally
 
 __all__ = [
     "BINDING_EFFECTS_OFF",
@@ -46,12 +46,8 @@ ProcessCollector(registry=_REGISTRY)
 Info("eci_profile_build", "The versions of the function and Python.", registry=_REGISTRY).info(
     {"version": VERSION, "python": platform.python_version()}
 )
-REVIEWS = Counter(
-    "eci_profile_reviews",
-    "Requests answered, by outcome.",
-    ["outcome"],
-    registry=_REGISTRY,
-)
+REVIEWS = Tally("eci_profile_reviews", "Requests answered, by outcome.", ["outcome"])
+_REGISTRY.register(REVIEWS)
 MATCHES = Matches(
     "eci_profile_selector_matches",
     "Pods that a selector matched, by what came of it, without dry runs. The empty selector stands "
@@ -70,22 +66,22 @@ for _placement in (
     *("refused", "unsupported"),
 ):
     PLACEMENTS.labels(_placement)
-SECONDS = Histogram(
+SECONDS = Durations(
     "eci_profile_review_duration_seconds",
     "Time from a request's body to its answer.",
-    registry=_REGISTRY,
-    buckets=(
+    (
         *(0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),
         *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
     ),
 )
-USES = Counter(
+_REGISTRY.register(SECONDS)
+USES = Tally(
     "eci_profile_cache_uses",
     "Look-ups of the profile and of namespaces: fresh (from memory), loaded (waited for), "
     "stale (the last good one, since it can't be loaded) or failed (none there).",
     ["cache", "result"],
-    registry=_REGISTRY,
 )
+_REGISTRY.register(USES)
 LOADS = Counter(
     "eci_profile_loads",
     "Reads from the API server or the file, by result: ok or failed.",

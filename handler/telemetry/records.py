@@ -77,7 +77,7 @@ class Records:
         others: dict[Match, list[str]] = {}
         placements: list[str] = []
         for now, outcome, seconds, facts, share in new:
-            outcome.count.inc()
+            outcome.count.value += 1
             metrics.SECONDS.observe(seconds)
             if share:
                 applied += share.applied

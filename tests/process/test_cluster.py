@@ -513,7 +513,7 @@ def test_the_page_knows_the_namespaces_of_the_cluster(api: APIServer, tmp_path: 
         "labels": {"kubernetes.io/metadata.name": "gone"},
         "known": False,
     }
-    assert [each["selectors"][0]["matches"] for each in answer["pods"]] == [True, False]
+    assert [each["selectors"][0]["matches"] for each in answer["pods"]] == [True, None]
     assert answer["pods"][1]["selectors"][0]["unknown"]
     assert answer["changes"] == []
     assert later["pods"] == answer["pods"]
