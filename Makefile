@@ -7,7 +7,7 @@ SAMPLE := k8s/sample
 
 .DEFAULT_GOAL := help
 .PHONY: help run try test fuzz soak bench audit lint format schema lock page clean
-.PHONY: install uninstall renew-certificate register test-cluster
+.PHONY: install manifest uninstall renew-certificate register test-cluster
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,12 +71,15 @@ lock: .venv/run.done ## pin the newest packages that fit, in all requirements.tx
 	$(BIN)/uv $(LOCK) --group bench -c requirements.txt -c tests/requirements.txt \
 	  -o tests/bench/requirements.txt
 
-page: ## bundle the page's editor anew from handler/web/editor; needs npm
+page: ## bundle the page's editor again from handler/web/editor; needs npm
 	rm -rf .page && cp -r handler/web/editor .page
 	cd .page && npm ci --ignore-scripts --no-audit --no-fund && node build.mjs ../handler/web/static/editor.js
 
-install: ## into the cluster: HOST=deployment|knative|openfaas CERTS=self-signed|cert-manager IMAGE=...
+install: ## into the cluster: HOST=deployment|knative|openfaas CERTS=self-renewing|self-signed|cert-manager IMAGE=...
 	@k8s/install.sh install
+
+manifest: ## print all that install applies as one file for `kubectl apply -f`; the same variables
+	@k8s/install.sh manifest
 
 uninstall: ## remove it from the cluster
 	@k8s/install.sh uninstall

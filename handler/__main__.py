@@ -1,4 +1,7 @@
-"""The command line: ``python -m handler``, ``eci-profile`` and ``kubectl eci-profile``."""
+"""The command line: ``python -m handler``, ``eci-profile`` and ``kubectl eci-profile``.
+
+``install`` and ``certificates`` are what Jobs in the cluster run.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ from pathlib import Path
 
 from .author import check, completion, convert, explain, json_schema, plan, register
 from .author.command import USAGE, Parser, UsageError
+from .install import commands as in_the_cluster
 from .version import VERSION
 
 # Each has `add_to`; the order is that of the help.
-_COMMANDS = (check, explain, plan, register, convert, json_schema, completion)
+_COMMANDS = (check, explain, plan, register, convert, json_schema, completion, in_the_cluster)
 
 _BROKEN_PIPE = 141  # the exit code after SIGPIPE
 

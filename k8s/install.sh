@@ -1,16 +1,18 @@
 #!/bin/sh
-# Installs eci-profile into kubectl's current cluster, shows what it would install, or removes it.
-# Each can be run again. docs/en/install.md explains the variables.
+# Installs eci-profile into kubectl's current cluster, shows what it would install, prints it as one
+# file for `kubectl apply -f`, or removes it. Each can be run again. docs/en/install.md explains the
+# variables.
 #   HOST=... CERTS=... IMAGE=... [URL=...] [COMPONENTS="..."] [PROFILE_NAME=...]
-#     [PROFILE_NAMESPACE=...] [FORCE=1] [YES=1] install.sh install|render|uninstall
+#     [PROFILE_NAMESPACE=...] [FORCE=1] [YES=1] install.sh install|render|manifest|uninstall
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-HOST=${HOST:-deployment} CERTS=${CERTS:-self-signed} IMAGE=${IMAGE:-} URL=${URL:-}
+HOST=${HOST:-deployment} CERTS=${CERTS:-self-renewing} IMAGE=${IMAGE:-} URL=${URL:-}
 COMPONENTS=${COMPONENTS:-} CA_BUNDLE=${CA_BUNDLE:-}
 PROFILE_NAME=${PROFILE_NAME:-eci-profile} PROFILE_NAMESPACE=${PROFILE_NAMESPACE:-kube-system}
 URL=${URL%/}
 profile='app.kubernetes.io/component=profile'
 registration='app.kubernetes.io/component=registration'
+by_job='' # not empty: a Job in the cluster creates the profile and the registrations
 
 say() { echo "==> $*"; }
 fail() {
@@ -43,8 +45,8 @@ check() {
   *) fail "HOST must be deployment, knative, openfaas or external, not '$HOST'" ;;
   esac
   case $CERTS in
-  self-signed | cert-manager) ;;
-  *) fail "CERTS must be self-signed or cert-manager, not '$CERTS'" ;;
+  self-renewing | self-signed | cert-manager) ;;
+  *) fail "CERTS must be self-renewing, self-signed or cert-manager, not '$CERTS'" ;;
   esac
   case $URL in
   '' | https://?*) ;;
@@ -58,6 +60,10 @@ check() {
   for component in $COMPONENTS; do
     [ -d "$here/components/$component" ] || fail "COMPONENTS: there is no $component in k8s/components"
   done
+}
+
+check_manifest() {
+  [ -n "$IMAGE" ] || fail "IMAGE must name the image: a Job of it finishes the installation"
 }
 
 chosen() {
@@ -97,8 +103,10 @@ patches:
     kind: ConfigMap
     metadata: {name: eci-profile, namespace: kube-system}
 - target: {kind: Role|RoleBinding, name: eci-profile}
-  patch: |
+  patch: &namespace |
     - {op: replace, path: /metadata/namespace, value: "$PROFILE_NAMESPACE"}
+- target: {kind: Role|RoleBinding, name: eci-profile-default}
+  patch: *namespace
 - target: {kind: Role, name: eci-profile}
   patch: |
     - {op: replace, path: /rules/0/resourceNames, value: ["$PROFILE_NAME"]}
@@ -137,13 +145,13 @@ render() {
   {
     echo "resources: [../$root]"
     echo "components:"
-    [ ! -d "$work/virtual-node" ] || echo "- virtual-node" # by preflight.sh, before the renaming
-    # First, because those for older clusters remove some of what it changes.
+    # First what those for older clusters and virtual nodes change.
+    [ -z "$by_job" ] || echo "- ../install-job"
+    ! own_certificate || echo "- ../certs/$CERTS"
     ! renamed || echo "- profile"
+    [ ! -d "$work/virtual-node" ] || echo "- virtual-node" # by preflight.sh
     for component in $COMPONENTS; do echo "- ../components/$component"; done
-    if own_certificate; then
-      [ "$CERTS" != cert-manager ] || echo "- ../certs/cert-manager"
-    elif [ "$HOST" != external ]; then
+    if ! own_certificate && [ "$HOST" != external ]; then
       echo "- ../components/url"
     fi
     if ! own_certificate && chosen effects-at-binding; then echo "- ../components/url-at-binding"; fi
@@ -164,6 +172,56 @@ render() {
     "$work/built.yaml"
 }
 
+# split FILE: appends each document to registration.yaml, profile.yaml or rest.yaml.
+split() {
+  awk -v to="$work/" '
+    function put() {
+      if (text != "") printf "---\n%s", text >>(to file)
+      text = ""
+      file = "rest.yaml"
+    }
+    BEGIN { put() }
+    /^---$/ { put(); next }
+    /^kind: (Mutating|Validating)WebhookConfiguration$/ { file = "registration.yaml" }
+    $0 == "    app.kubernetes.io/component: profile" { file = "profile.yaml" }
+    { text = text $0 "\n" }
+    END { put() }' "$1"
+}
+
+# One file, which kubectl can apply again and again. What must not be replaced, and what must wait
+# for the function, is in a ConfigMap, from which a Job creates it: the default profile, and the
+# webhooks of the registrations, which the file itself creates without any.
+manifest() {
+  by_job=1
+  render >"$work/rendered.yaml"
+  split "$work/rendered.yaml"
+  checksum=$(cksum <"$work/rendered.yaml")
+  mkdir "$work/one"
+  mv "$work/registration.yaml" "$work/profile.yaml" "$work/rest.yaml" "$work/one"
+  cat >"$work/one/kustomization.yaml" <<END
+resources: [registration.yaml, rest.yaml]
+configMapGenerator:
+- name: eci-profile-install
+  namespace: eci-profile
+  files: [registration.yaml, profile.yaml]
+  options:
+    disableNameSuffixHash: true
+    labels: {app.kubernetes.io/part-of: eci-profile}
+patches:
+- target: {group: admissionregistration.k8s.io}
+  patch: |
+    - {op: remove, path: /webhooks}
+- target: {kind: Job, name: eci-profile-install}
+  options: {allowNameChange: true}
+  patch: |
+    - {op: replace, path: /metadata/name, value: eci-profile-install-${checksum%% *}}
+END
+  kubectl kustomize "$work/one" >"$work/one.yaml"
+  split "$work/one.yaml"
+  # The registrations first, so that kubectl delete -f begins with them.
+  cat "$work/registration.yaml" "$work/rest.yaml"
+}
+
 install() {
   say "HOST=$HOST CERTS=$CERTS IMAGE=$IMAGE URL=$URL COMPONENTS=$COMPONENTS"
   say "PROFILE_NAME=$PROFILE_NAME PROFILE_NAMESPACE=$PROFILE_NAMESPACE"
@@ -178,8 +236,64 @@ install() {
   for namespace in $(printf '%s\n' kube-system "$PROFILE_NAMESPACE" | sort -u); do
     kubectl label --overwrite namespace "$namespace" "kubernetes.io/metadata.name=$namespace"
   done
+  if own_certificate && [ "$CERTS" = self-renewing ]; then
+    install_by_job
+  else
+    install_by_kubectl
+  fi
+  say "done; edit the profile with: kubectl -n $PROFILE_NAMESPACE edit configmap $PROFILE_NAME"
+}
+
+install_by_job() {
+  manifest >"$work/manifests.yaml"
+  job=eci-profile-install-${checksum%% *}
+  # `kubectl apply` removes what it has written before and doesn't find any more. So it must not
+  # remember the webhooks of an installation without a Job, or they would be gone until the Job is.
+  for kind in mutatingwebhookconfiguration validatingwebhookconfiguration; do
+    if kubectl get "$kind" eci-profile --ignore-not-found -o yaml | grep -q '"webhooks":'; then
+      kubectl annotate "$kind" eci-profile kubectl.kubernetes.io/last-applied-configuration-
+    fi
+  done
+  # One that has finished would not do it again.
+  kubectl -n eci-profile delete --ignore-not-found job "$job"
+  say "applying $HOST"
+  apply_manifests profile
+  say "waiting until the Job $job has made the certificate, the profile if there is none, and the registration"
+  kubectl -n eci-profile wait --for=condition=complete --timeout=300s "job/$job" || {
+    kubectl -n eci-profile get pods,events >&2
+    fail "the Job $job did not complete: see above, and kubectl -n eci-profile logs job/$job"
+  }
+  # The Job is content with the replicas of before; here the new ones must come up.
+  wait_until_ready
+}
+
+wait_until_ready() {
+  say "waiting until it is ready"
+  if [ "$HOST" = deployment ]; then
+    kubectl -n eci-profile rollout status deployment/eci-profile --timeout=180s
+  elif own_certificate; then
+    kubectl -n eci-profile rollout status deployment/eci-profile-front --timeout=180s
+  fi
+  [ "$HOST" != knative ] ||
+    kubectl -n eci-profile wait --for=condition=Ready --timeout=180s services.serving.knative.dev/eci-profile-function
+}
+
+apply_manifests() {
+  without=''
+  if [ "$HOST" = openfaas ] && ! kubectl get crd functions.openfaas.com -o name >/dev/null 2>&1; then
+    without=', function'
+    command="IMAGE=$IMAGE faas-cli deploy -f k8s/openfaas/stack.yaml"
+    for setting in $(settings); do command="$command --env $setting"; done
+    say "OpenFaaS has no operator here: now run  $command"
+  fi
+  kubectl apply -l "app.kubernetes.io/component notin ($1$without)" -f "$work/manifests.yaml"
+}
+
+install_by_kubectl() {
+  # It would renew the certificate of somebody else.
+  kubectl -n eci-profile delete --ignore-not-found cronjob eci-profile-certificates
   if own_certificate && [ "$CERTS" = self-signed ]; then
-    if kubectl -n eci-profile get secret eci-profile-tls -o name >/dev/null 2>&1; then
+    if [ -n "$(kubectl -n eci-profile get secret eci-profile-tls --ignore-not-found -o 'jsonpath={.data.tls\.crt}')" ]; then
       say "the certificate stays as it is; make renew-certificate makes another"
     else
       say "making a CA and a certificate"
@@ -194,31 +308,18 @@ install() {
     say "creating the default profile"
     kubectl apply -l "$profile" -f "$work/manifests.yaml"
   fi
-  apart='profile, registration'
-  if [ "$HOST" = openfaas ] && ! kubectl get crd functions.openfaas.com -o name >/dev/null 2>&1; then
-    apart="$apart, function"
-    command="IMAGE=$IMAGE faas-cli deploy -f k8s/openfaas/stack.yaml"
-    for setting in $(settings); do command="$command --env $setting"; done
-    say "OpenFaaS has no operator here: now run  $command"
-  fi
   if [ "$HOST" = external ] && [ -n "$(settings)" ]; then
     say "set this where the function runs: $(settings | tr '\n' ' ')"
   fi
   say "applying $HOST"
-  kubectl apply -l "app.kubernetes.io/component notin ($apart)" -f "$work/manifests.yaml"
-  say "waiting until it is ready"
-  if [ "$HOST" = deployment ]; then
-    kubectl -n eci-profile rollout status deployment/eci-profile --timeout=180s
-  elif own_certificate; then
-    kubectl -n eci-profile rollout status deployment/eci-profile-front --timeout=180s
-  fi
-  [ "$HOST" != knative ] ||
-    kubectl -n eci-profile wait --for=condition=Ready --timeout=180s services.serving.knative.dev/eci-profile-function
+  apply_manifests 'profile, registration'
+  wait_until_ready
   # Last, so that no pod waits for a function that isn't there yet.
   say "registering it with kube-apiserver"
   kubectl apply -l "$registration" -f "$work/manifests.yaml"
+  # Or a Job of before would take the webhooks for those that it wrote.
+  kubectl annotate mutatingwebhookconfiguration,validatingwebhookconfiguration eci-profile eci-profile/manifest-
   chosen narrow-registration || remove_narrow_webhooks
-  say "done; edit the profile with: kubectl -n $PROFILE_NAMESPACE edit configmap $PROFILE_NAME"
 }
 
 # The wide webhook is open again; those that the function added would now call it once more.
@@ -244,8 +345,9 @@ uninstall() {
     kubectl -n openfaas-fn delete --ignore-not-found functions.openfaas.com/eci-profile
   fi
   kubectl -n openfaas-fn delete --ignore-not-found serviceaccount eci-profile
-  kubectl -n "$PROFILE_NAMESPACE" delete --ignore-not-found role,rolebinding eci-profile
-  kubectl delete --ignore-not-found clusterrole,clusterrolebinding eci-profile
+  kubectl -n "$PROFILE_NAMESPACE" delete --ignore-not-found role,rolebinding eci-profile eci-profile-default
+  kubectl delete --ignore-not-found clusterrole,clusterrolebinding eci-profile \
+    eci-profile-certificates eci-profile-install
   kubectl delete --ignore-not-found namespace eci-profile
   say "the profile stays; remove it with: kubectl -n $PROFILE_NAMESPACE delete configmap $PROFILE_NAME"
 }
@@ -261,6 +363,7 @@ mkdir "$work"
 case ${1:-} in
 install) check && install ;;
 render) check && render ;;
+manifest) check && check_manifest && manifest ;;
 uninstall) check_profile && uninstall ;;
-*) fail "say install, render or uninstall" ;;
+*) fail "say install, render, manifest or uninstall" ;;
 esac

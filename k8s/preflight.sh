@@ -99,7 +99,7 @@ look_at_nodes() {
 apiVersion: kustomize.config.k8s.io/v1alpha1
 kind: Component
 patches:
-- target: {kind: ConfigMap, name: eci-profile, namespace: kube-system}
+- target: {kind: ConfigMap, name: "^$name\$", namespace: "^$namespace\$"}
   patch: |
     - op: add
       path: /data/virtualNode

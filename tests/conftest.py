@@ -20,7 +20,7 @@ settings.load_profile("any machine")
 
 # Files whose tests share nothing that takes long to make, and take long themselves.
 SPLIT = {
-    *("test_bench", "test_cluster", "test_front", "test_fuzz", "test_install"),
+    *("test_bench", "test_cluster", "test_front", "test_fuzz", "test_install", "test_install_job"),
     *("test_processes", "test_profile_changes", "test_serve", "test_soak"),
 }
 LONGEST = "test_idle"  # so it begins first

@@ -1,7 +1,7 @@
 """The ``cm`` provider: the API server of the cluster, through the kubernetes client.
 
 The function gets single objects, creates Events, and patches its registration if configured. It
-never lists or watches; only the command line lists.
+never lists or watches. Only the command line lists, and gets, creates and patches other objects.
 """
 
 from __future__ import annotations
@@ -156,6 +156,7 @@ _REGISTRATION = TypeAdapter(_RegistrationForm)
 _VERSION = TypeAdapter(_VersionForm)
 _LIST = TypeAdapter(_ListForm)
 _PAGE = TypeAdapter(_PageForm)
+_ANY = TypeAdapter(dict[str, Any])
 
 
 class _Bounded:
@@ -248,7 +249,7 @@ class ClusterSource:
             "metadata": {"resourceVersion": registration["metadata"]["resourceVersion"]},
             "webhooks": registration["webhooks"],
         }
-        self._call("PATCH", _registration_path(version, name), patch)
+        self.merge(_registration_path(version, name), patch)
 
     def version(self) -> tuple[int, int]:
         """Get the version of the cluster, such as (1, 30). Raises SourceError."""
@@ -287,34 +288,59 @@ class ClusterSource:
                 return
             query["continue"] = following
 
+    def get(self, path: str) -> dict[str, Any]:
+        """Get an object by its path. Raises NotFoundError, SourceError."""
+        return self._read(_ANY, path)
+
+    def create(self, path: str, written: Mapping[str, Any]) -> None:
+        """Create an object, in the collection at the path.
+
+        Raises ConflictError if there is one of its name, SourceError.
+        """
+        self._call("POST", path, written)
+
+    def merge(self, path: str, change: Mapping[str, Any]) -> None:
+        """Apply a JSON merge patch (RFC 7386) to the object at the path.
+
+        Raises NotFoundError, SourceError, and ConflictError if the patch has a resourceVersion that
+        isn't the object's any more.
+        """
+        self._call("PATCH", path, change)
+
     def report(self, namespace: str, name: str, config_map: ConfigMap, message: str) -> None:
         """Create a Warning Event on the ConfigMap, at most one for each version of it."""
+        about = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "namespace": namespace,
+            "name": name,
+            "uid": config_map.uid,
+            "resourceVersion": config_map.resource_version,
+        }
+        event = f"{name[:200]}.invalid.{config_map.resource_version}"
+        with contextlib.suppress(ConflictError):  # another replica has created it
+            self.warn(about, event, "InvalidProfile", message)
+
+    def warn(self, about: Mapping[str, Any], name: str, reason: str, message: str) -> None:
+        """Create a Warning Event of this name about a namespaced object, beside it.
+
+        Raises ConflictError, SourceError.
+        """
         now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         event = {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {
-                "name": f"{name[:200]}.invalid.{config_map.resource_version}",
-                "namespace": namespace,
-            },
-            "involvedObject": {
-                "apiVersion": "v1",
-                "kind": "ConfigMap",
-                "namespace": namespace,
-                "name": name,
-                "uid": config_map.uid,
-                "resourceVersion": config_map.resource_version,
-            },
+            "metadata": {"name": name, "namespace": about["namespace"]},
+            "involvedObject": about,
             "type": "Warning",
-            "reason": "InvalidProfile",
+            "reason": reason,
             "message": shorten(message, _LONGEST_MESSAGE),
             "source": {"component": "eci-profile"},
             "firstTimestamp": now,
             "lastTimestamp": now,
             "count": 1,
         }
-        with contextlib.suppress(ConflictError):  # another replica has created it
-            self._call("POST", f"/api/v1/namespaces/{_segment(namespace)}/events", event)
+        self.create(f"/api/v1/namespaces/{_segment(about['namespace'])}/events", event)
 
     def _connect(self) -> client.ApiClient:
         configuration = client.Configuration()

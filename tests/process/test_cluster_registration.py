@@ -214,7 +214,7 @@ def test_an_invalid_profile_leaves_it_as_it_is_or_makes_it_wide(
             "the API server answers 404",
         ),
         (
-            lambda api: api.put_registration({**WIDE, "webhooks": []}),
+            lambda api: api.put_registration({**WIDE, "webhooks": [{"name": "a.b.c"}]}),
             "the registration can't be kept up to date, it stays as it is",
             "must have one webhook for pods, as `make install` makes it, not 0",
         ),
@@ -224,7 +224,7 @@ def test_an_invalid_profile_leaves_it_as_it_is_or_makes_it_wide(
             "not the object asked for",
         ),
     ],
-    ids=["403", "404", "no-webhook", "another-kind"],
+    ids=["403", "404", "no-webhook-for-pods", "another-kind"],
 )
 def test_what_can_not_be_done_is_counted_told_once_and_tried_again(
     break_it: Callable[[APIServer], None],
@@ -251,6 +251,22 @@ def test_what_can_not_be_done_is_counted_told_once_and_tried_again(
         assert "the registration can be kept up to date again" in [
             each["message"] for each in server.log_lines()
         ]
+
+
+def test_one_without_webhooks_waits_for_those_of_the_installation(
+    api: APIServer, tmp_path: Path
+) -> None:
+    """The one file creates it so, and its Job adds the wide webhook once the function is ready."""
+    empty = {field: value for field, value in WIDE.items() if field != "webhooks"}
+    api.put_registration(empty)
+    with on(api, tmp_path) as server:
+        probed(server, "unchanged")
+        later(server, "unchanged")
+        assert "webhooks" not in api.registration()
+        api.put_registration(WIDE)
+        later(server, "written")
+        assert webhooks(api) == narrow("a")
+        assert not [each for each in server.log_lines() if each["level"] == "WARNING"]
 
 
 FAULTS: list[tuple[Any, dict[str, Any]]] = [
@@ -286,30 +302,12 @@ def test_an_outage_leaves_the_old_one_and_holds_up_no_pod(
         assert webhooks(api) == narrow("b")
 
 
-@contextmanager
-def meanwhile(api: APIServer, change: Callable[[], object]) -> Iterator[None]:
-    """Have something change between the look at the registration and the write."""
-    once = threading.Event()
-    record = api.record
-
-    def recorded(request: Any) -> Any:
-        if request.method == "PATCH" and not once.is_set():
-            once.set()
-            change()
-        return record(request)
-
-    api.record = recorded  # type: ignore[method-assign]
-    yield
-    assert once.is_set()
-    api.record = record  # type: ignore[method-assign]
-
-
 def test_a_conflict_is_looked_at_again_at_once(api: APIServer, tmp_path: Path) -> None:
     def change() -> None:
         (webhook,) = WIDE["webhooks"]
         api.put_registration({**WIDE, "webhooks": [{**webhook, "timeoutSeconds": 9}]})
 
-    with on(api, tmp_path) as server, meanwhile(api, change):
+    with on(api, tmp_path) as server, api.meanwhile(change):
         probed(server, "written")
         assert checks(server, "conflict") == 1
         assert [webhook["timeoutSeconds"] for webhook in webhooks(api)] == [9, 9]
@@ -324,7 +322,7 @@ def test_a_replica_with_an_older_profile_does_not_undo_what_another_wrote(
         put_profile(api, "new")
         api.put_registration({**WIDE, "webhooks": narrow("new")})
 
-    with on(api, tmp_path) as server, meanwhile(api, change):
+    with on(api, tmp_path) as server, api.meanwhile(change):
         probed(server, "unchanged")
         assert checks(server, "conflict") == 1
         assert checks(server, "written") == 0
@@ -342,7 +340,7 @@ def test_one_that_is_deleted_meanwhile_is_not_created(api: APIServer, tmp_path: 
     def change() -> None:
         api.delete(WIDE["apiVersion"], "mutatingwebhookconfigurations", "", "eci-profile")
 
-    with on(api, tmp_path) as server, meanwhile(api, change):
+    with on(api, tmp_path) as server, api.meanwhile(change):
         probed(server, "failed")
         assert "mutatingwebhookconfigurations/eci-profile" not in api.names()
 

@@ -31,7 +31,7 @@ class Choice:
     """What an administrator may ask install.sh for."""
 
     host: str
-    certs: str = "self-signed"
+    certs: str = "self-renewing"
     url: str = ""
     components: tuple[str, ...] = ()
     profile: str = "kube-system/eci-profile"
@@ -56,14 +56,18 @@ class Choice:
 BINDING = "effects-at-binding"
 NARROW = "narrow-registration"
 HOSTS = ("deployment", "knative", "openfaas")
-CERTS = ("self-signed", "cert-manager")
+CERTS = ("self-renewing", "self-signed", "cert-manager")
 CHOICES = (
     *(Choice(host, certs) for host in HOSTS for certs in CERTS),
     *(Choice(host, url=URL) for host in (*HOSTS[1:], "external")),
     *(Choice(host, components=("on-virtual-node",)) for host in HOSTS),
     *(
         Choice(host, certs, components=(component,))
-        for host, certs in (("deployment", "self-signed"), ("knative", "cert-manager"))
+        for host, certs in (
+            ("deployment", "self-renewing"),
+            ("deployment", "self-signed"),
+            ("knative", "cert-manager"),
+        )
         for component in ("before-1.27", "before-1.21", "before-1.16")
     ),
     Choice("external", url=URL, components=("before-1.16",)),
@@ -100,8 +104,19 @@ def built(folder: Path) -> tuple[Document, ...]:
 
 @cache
 def rendered(choice: Choice) -> tuple[Document, ...]:
-    """What `make install` would apply."""
-    variables = {
+    """What `make install` would apply with kubectl alone."""
+    return _documents([str(K8S / "install.sh"), "render"], variables(choice))
+
+
+@cache
+def one_file(choice: Choice) -> tuple[Document, ...]:
+    """What `make manifest` prints."""
+    return _documents([str(K8S / "install.sh"), "manifest"], {**variables(choice), "IMAGE": IMAGE})
+
+
+def variables(choice: Choice) -> dict[str, str]:
+    """What install.sh has to be told."""
+    return {
         "HOST": choice.host,
         "CERTS": choice.certs,
         "IMAGE": IMAGE if choice.host != "external" else "",
@@ -110,7 +125,6 @@ def rendered(choice: Choice) -> tuple[Document, ...]:
         "PROFILE_NAMESPACE": choice.profile.split("/")[0],
         "PROFILE_NAME": choice.profile.split("/")[1],
     }
-    return _documents([str(K8S / "install.sh"), "render"], variables)
 
 
 def _documents(command: list[str], variables: dict[str, str]) -> tuple[Document, ...]:
@@ -139,5 +153,7 @@ def only(documents: Iterable[Document], kind: str, name: str | None = None) -> D
 def pod_templates(documents: Iterable[Document]) -> Iterator[tuple[str, Document]]:
     """The pods that the documents make, each with the name of its workload."""
     for document in documents:
+        if document["kind"] == "CronJob":
+            document = {**document, "spec": document["spec"]["jobTemplate"]["spec"]}
         if "template" in document.get("spec", {}):
             yield document["metadata"]["name"], document["spec"]["template"]

@@ -6,15 +6,28 @@ import base64
 import copy
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from apiserver import APIServer
+from cluster_jobs import JOB, Cluster
 from cryptography import x509
 from front import front, make, needs_nginx
-from manifests import BINDING, HOSTS, IMAGE, K8S, NARROW, Choice, needs_kubectl, only, rendered
+from manifests import (
+    BINDING,
+    HOSTS,
+    IMAGE,
+    K8S,
+    NARROW,
+    Choice,
+    Document,
+    needs_kubectl,
+    one_file,
+    only,
+    rendered,
+)
 from server import ROOT, clean_environment, serving, wait_until
 
 pytestmark = [
@@ -54,10 +67,10 @@ def done(result: subprocess.CompletedProcess[str]) -> str:
     return result.stdout
 
 
-def resources(choice: Choice) -> set[str]:
+def resources(documents: Iterable[Document]) -> set[str]:
     """What an install makes, in the words of the cluster."""
     names = set()
-    for document in rendered(choice):
+    for document in documents:
         metadata = document["metadata"]
         plural = f"{document['kind'].lower()}s".replace("ys", "ies")
         names.add("/".join(filter(None, (plural, metadata.get("namespace"), metadata["name"]))))
@@ -96,7 +109,9 @@ def test_install_and_uninstall_can_be_repeated(
     out = done(run(tmp_path, cluster, "install", HOST=host, CERTS=certs, IMAGE=IMAGE))
     assert "==> done" in out
     secrets = {f"secrets/eci-profile/eci-profile-{each}" for each in ("ca", "tls")}
-    expected = resources(Choice(host, certs)) | (secrets if certs == "self-signed" else set())
+    expected = resources(rendered(Choice(host, certs))) | (
+        secrets if certs == "self-signed" else set()
+    )
     assert cluster.names() - before == expected
     if certs == "self-signed":
         assert bundles(cluster) == {secret(cluster, "eci-profile-tls")["ca.crt"]}
@@ -115,10 +130,66 @@ def test_install_and_uninstall_can_be_repeated(
     assert cluster.names() - before == {PROFILE}
 
 
+@pytest.mark.parametrize("host", HOSTS)
+def test_an_installation_by_a_job_can_be_repeated(
+    host: str, cluster: APIServer, tmp_path: Path
+) -> None:
+    crd = {"kind": "CustomResourceDefinition", "metadata": {"name": "functions.openfaas.com"}}
+    cluster.put("apiextensions.k8s.io/v1", "customresourcedefinitions", "", crd)
+    before, choice = cluster.names(), Choice(host)
+    out = done(run(tmp_path, cluster, "install", HOST=host, IMAGE=IMAGE))
+    assert "==> done" in out
+    expected = resources(one_file(choice))
+    assert cluster.names() - before == expected
+    was = copy.deepcopy(cluster.objects)
+    done(run(tmp_path, cluster, "install", HOST=host, IMAGE=IMAGE))
+    # The Job is another, so that it runs again.
+    again = {key: found for key, found in cluster.objects.items() if key[1] != "jobs"}
+    assert again == {key: found for key, found in was.items() if key[1] != "jobs"}
+    assert cluster.names() - before == expected
+    done(run(tmp_path, cluster, "uninstall"))
+    assert cluster.names() == before
+
+
+def test_pods_are_reviewed_while_a_job_takes_an_installation_over(
+    cluster: APIServer, tmp_path: Path
+) -> None:
+    done(run(tmp_path, cluster, "install", CERTS="self-signed", IMAGE=IMAGE))
+    key = ("admissionregistration.k8s.io/v1", REGISTRATIONS[0], "", "eci-profile")
+    webhooks = cluster.get(*key)["webhooks"]
+    certificate = secret(cluster, "eci-profile-tls")
+    profile = cluster.get("v1", "configmaps", "kube-system", "eci-profile")
+    for _ in range(2):
+        done(run(tmp_path, cluster, "install", IMAGE=IMAGE))
+        assert cluster.get(*key)["webhooks"] == webhooks  # until the Job writes its own
+        assert secret(cluster, "eci-profile-tls") == certificate
+        assert cluster.get("v1", "configmaps", "kube-system", "eci-profile") == profile
+    assert "cronjobs/eci-profile/eci-profile-certificates" in cluster.names()
+    taken_over = Cluster(cluster, tmp_path, Choice("deployment"))
+    with taken_over.pod("first") as pod:
+        taken_over.put_endpoints(pod.port)
+        assert "the profile stays as it is" in taken_over.done(JOB)
+    assert secret(cluster, "eci-profile-tls") == certificate  # which is good for a year
+    assert bundles(cluster) == {secret(cluster, "eci-profile-ca")["tls.crt"]}
+
+    # And back, with another registration.
+    other = {"CERTS": "self-signed", "COMPONENTS": BINDING, "IMAGE": IMAGE}
+    done(run(tmp_path, cluster, "install", **other))
+    assert "cronjobs/eci-profile/eci-profile-certificates" not in cluster.names()
+    assert bundles(cluster) == {certificate["ca.crt"]}
+    assert len(cluster.get(*key)["webhooks"]) == 2
+    done(run(tmp_path, cluster, "install", IMAGE=IMAGE))
+    with taken_over.pod("second") as pod:
+        taken_over.put_endpoints(pod.port)
+        taken_over.done(JOB)
+    assert len(cluster.get(*key)["webhooks"]) == 1
+
+
 def test_every_webhook_of_the_bindings_component_gets_the_ca(
     cluster: APIServer, tmp_path: Path
 ) -> None:
-    out = done(run(tmp_path, cluster, "install", IMAGE=IMAGE, COMPONENTS=BINDING))
+    wanted = {"IMAGE": IMAGE, "CERTS": "self-signed"}
+    out = done(run(tmp_path, cluster, "install", **wanted, COMPONENTS=BINDING))
     assert "Kubernetes before 1.35 adds their annotations, but not their labels" in out
     key = ("admissionregistration.k8s.io/v1", REGISTRATIONS[0], "", "eci-profile")
     assert len(cluster.get(*key)["webhooks"]) == 2
@@ -128,7 +199,7 @@ def test_every_webhook_of_the_bindings_component_gets_the_ca(
     assert secret(cluster, "eci-profile-ca") != ca
     assert bundles(cluster) == {secret(cluster, "eci-profile-tls")["ca.crt"]}
 
-    done(run(tmp_path, cluster, "install", IMAGE=IMAGE))  # without it again
+    done(run(tmp_path, cluster, "install", **wanted))  # without it again
     (webhook,) = cluster.get(*key)["webhooks"]
     assert webhook["name"] == "mutate.eci-profile.svc"
 
@@ -187,7 +258,7 @@ def test_a_profile_under_another_name(host: str, cluster: APIServer, tmp_path: P
     cluster.put_namespace("team-a")
     before = cluster.names()
     done(run(tmp_path, cluster, "install", **wanted))
-    expected = resources(Choice(host, "cert-manager", profile="team-a/acs-profile"))
+    expected = resources(rendered(Choice(host, "cert-manager", profile="team-a/acs-profile")))
     assert {"configmaps/team-a/acs-profile", "roles/team-a/eci-profile"} <= expected
     assert cluster.names() - before == expected
     out = done(run(tmp_path, cluster, "install", **wanted))
@@ -215,7 +286,7 @@ def test_settings_are_told_where_they_cannot_be_made(cluster: APIServer, tmp_pat
 
 
 def test_a_certificate_is_renewed_and_its_ca_stays(cluster: APIServer, tmp_path: Path) -> None:
-    done(run(tmp_path, cluster, "install", IMAGE=IMAGE))
+    done(run(tmp_path, cluster, "install", CERTS="self-signed", IMAGE=IMAGE))
     before, ca = secret(cluster, "eci-profile-tls"), secret(cluster, "eci-profile-ca")
     assert "valid until" in done(run(tmp_path, cluster, "renew-certificate", DAYS="90"))
     after = secret(cluster, "eci-profile-tls")

@@ -14,9 +14,10 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 import yaml
-from apiserver import APIServer, Request
+from apiserver import APIServer, Grant, Request, asked, granted
 from manifests import (
     BINDING,
+    CERTS,
     CHOICES,
     HOSTS,
     IMAGE,
@@ -29,6 +30,7 @@ from manifests import (
     folders,
     needs_kubectl,
     of_kind,
+    one_file,
     only,
     pod_templates,
     rendered,
@@ -60,13 +62,15 @@ CUSTOM = (
     "monitoring.coreos.com/v1",
 )
 # Beta versions that no schema at hand has; the stable ones say the same.
-BETAS = ("admissionregistration.k8s.io/v1beta1", "policy/v1beta1")
+BETAS = ("admissionregistration.k8s.io/v1beta1", "batch/v1beta1", "policy/v1beta1")
 EXCLUDED = {
     "deployment": ["kube-system", "eci-profile"],
     "knative": ["kube-system", "eci-profile"],
     "openfaas": ["kube-system", "eci-profile", "openfaas-fn"],
     "external": ["kube-system", "eci-profile"],
 }
+
+REGISTRATIONS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 
 each_choice = pytest.mark.parametrize("choice", CHOICES, ids=str)
 
@@ -99,12 +103,13 @@ def test_every_choice_is_valid(choice: Choice) -> None:
     old = any(component.startswith("before-") for component in choice.components)
     for version in OLD_VERSIONS if old else VERSIONS:
         assert_valid(rendered(choice), version)
+        assert_valid(one_file(choice), version)
 
 
 def test_every_component_is_in_a_choice() -> None:
     chosen = {component for choice in CHOICES for component in choice.components}
     components = {folder.name for folder in folders("Component")}
-    assert components == chosen | {"cert-manager", "url", "url-at-binding"}
+    assert components == chosen | {*CERTS, "install-job", "url", "url-at-binding"}
 
 
 def test_every_file_is_in_a_kustomization() -> None:
@@ -140,6 +145,10 @@ def test_versions_fit_old_clusters(choice: Choice) -> None:
     if before_1_21:
         young = "seccompProfile|topologySpread|startupProbe"
         assert not re.search(young, str(_deployments(choice)))
+        pods = list(pod_templates(one_file(choice)))
+        assert not re.search("seccompProfile", str(pods[-2:]))
+        for cron_job in of_kind(documents, "CronJob"):
+            assert cron_job["apiVersion"] == "batch/v1beta1"
 
 
 def _deployments(choice: Choice) -> list[Document]:
@@ -250,17 +259,20 @@ def test_names_in_and_around_pods_agree(choice: Choice) -> None:
         assert budget["spec"]["minAvailable"] < _replicas(documents, deployment)
         grace = template["spec"]["terminationGracePeriodSeconds"]
         assert grace >= 30
-    for _, template in pod_templates(documents):
+    for _, template in pod_templates(one_file(choice)):
         volumes = {volume["name"]: volume for volume in template["spec"].get("volumes", [])}
         (container,) = template["spec"]["containers"]
         assert {mount["name"] for mount in container.get("volumeMounts", [])} == volumes.keys()
-        ports = {port["name"] for port in container["ports"]}
+        ports = {port["name"] for port in container.get("ports", [])}
         for name in ("startupProbe", "readinessProbe", "livenessProbe"):
             port = container.get(name, {}).get("httpGet", {}).get("port")
             assert port is None or port in ports
         for volume in volumes.values():
             if "secret" in volume:
                 assert volume["secret"]["secretName"] == "eci-profile-tls"
+                # So the pod waits for them where the Secret is empty.
+                keys = {item["key"]: item["path"] for item in volume["secret"]["items"]}
+                assert keys == {"tls.crt": "tls.crt", "tls.key": "tls.key"}
             if "configMap" in volume:
                 only(documents, "ConfigMap", volume["configMap"]["name"])
 
@@ -277,6 +289,7 @@ def _replicas(documents: tuple[Document, ...], deployment: Document) -> int:
 @each_choice
 def test_namespaces_agree(choice: Choice) -> None:
     documents = rendered(choice)
+    documents = (*documents, *one_file(choice))
     names = {document["metadata"]["name"] for document in of_kind(documents, "Namespace")}
     old = {"before-1.21", "before-1.16"} & set(choice.components)
     assert names == {NAMESPACE, *(["kube-system"] if old else [])}
@@ -287,12 +300,17 @@ def test_namespaces_agree(choice: Choice) -> None:
                 expected = {None}
             case "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration":
                 expected = {None}
-            case "Role" | "RoleBinding":
+            case "Role" | "RoleBinding" if document["metadata"]["name"] in (
+                "eci-profile",
+                "eci-profile-default",
+            ):
                 expected = {choice.profile.split("/")[0]}
             case "ConfigMap" if "selectors" in document["data"]:
                 assert document["metadata"]["name"] == choice.profile.split("/")[1]
                 expected = {choice.profile.split("/")[0]}
-            case "Function" | "ServiceAccount" if choice.host == "openfaas":
+            case "Function" | "ServiceAccount" if (
+                choice.host == "openfaas" and document["metadata"]["name"] == "eci-profile"
+            ):
                 expected = {"openfaas-fn"}
         assert document["metadata"].get("namespace") in expected, document["metadata"]
 
@@ -315,7 +333,7 @@ def test_namespaces_have_the_label_by_which_the_registration_leaves_them_out(
 @each_choice
 def test_the_function_runs_as_the_account_that_has_the_rights(choice: Choice) -> None:
     documents = rendered(choice)
-    account = only(documents, "ServiceAccount")["metadata"]
+    account = only(documents, "ServiceAccount", "eci-profile")["metadata"]
     used = {
         "deployment": lambda: only(documents, "Deployment", "eci-profile"),
         "knative": lambda: only(documents, "Service", "eci-profile-function"),
@@ -329,10 +347,18 @@ def test_the_function_runs_as_the_account_that_has_the_rights(choice: Choice) ->
             else workload["spec"]["template"]["spec"]["serviceAccountName"]
         )
         assert (workload["metadata"]["namespace"], name) == (account["namespace"], account["name"])
+    documents = one_file(choice)
     for binding in of_kind(documents, "RoleBinding", "ClusterRoleBinding"):
         (subject,) = binding["subjects"]
-        assert (subject["namespace"], subject["name"]) == (account["namespace"], account["name"])
+        own = "eci-profile-install" if "default" in binding["metadata"]["name"] else None
+        assert subject["name"] == (own or binding["metadata"]["name"])
+        bound = only(documents, "ServiceAccount", subject["name"])
+        assert subject["namespace"] == bound["metadata"]["namespace"]
         only(documents, binding["roleRef"]["kind"], binding["roleRef"]["name"])
+    for job, template in pod_templates(of_kind(documents, "Job", "CronJob")):
+        name = template["spec"]["serviceAccountName"]
+        assert job.startswith(name)
+        assert only(documents, "ServiceAccount", name)["metadata"]["namespace"] == NAMESPACE
     if choice.host != "deployment" and not choice.url:
         front = only(documents, "Deployment")["spec"]["template"]["spec"]
         assert front["automountServiceAccountToken"] is False
@@ -344,7 +370,7 @@ def test_pods_pass_the_restricted_level(choice: Choice) -> None:
     labels = only(rendered(choice), "Namespace", NAMESPACE)["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
     old = {"before-1.21", "before-1.16"} & set(choice.components)  # the level is younger
-    for name, template in pod_templates(rendered(choice)):
+    for name, template in pod_templates(one_file(choice)):
         spec = template["spec"]
         assert not {"hostNetwork", "hostPID", "hostIPC", "hostUsers"} & spec.keys()
         assert all(
@@ -364,8 +390,8 @@ def test_pods_pass_the_restricted_level(choice: Choice) -> None:
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_the_image_is_the_one_asked_for(host: str) -> None:
-    text = json.dumps(rendered(Choice(host)))
-    assert text.count(f'"image": "{IMAGE}"') == 1
+    text = json.dumps(one_file(Choice(host)))
+    assert text.count(f'"image": "{IMAGE}"') == 3  # with the Job and the CronJob
     assert '"image": "eci-profile"' not in text
 
 
@@ -477,17 +503,19 @@ def test_the_deployments_settings_fit_its_pod() -> None:
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_the_component_itself_can_run_on_the_virtual_node(host: str) -> None:
-    (deployment,) = _deployments(Choice(host, components=("on-virtual-node",)))
-    spec = deployment["spec"]["template"]["spec"]
-    assert spec["nodeSelector"] == {"k8s.aliyun.com/vnode": "true"}
-    assert spec["tolerations"] == [
-        {
-            "key": "k8s.aliyun.com/vnode",
-            "operator": "Equal",
-            "value": "true",
-            "effect": "NoSchedule",
-        }
-    ]
+    documents = one_file(Choice(host, components=("on-virtual-node",)))
+    templates = list(pod_templates(of_kind(documents, "Deployment", "Job", "CronJob")))
+    assert len(templates) == 3
+    for _, template in templates:
+        assert template["spec"]["nodeSelector"] == {"k8s.aliyun.com/vnode": "true"}
+        assert template["spec"]["tolerations"] == [
+            {
+                "key": "k8s.aliyun.com/vnode",
+                "operator": "Equal",
+                "value": "true",
+                "effect": "NoSchedule",
+            }
+        ]
 
 
 def test_the_default_profile_is_the_documented_one() -> None:
@@ -509,7 +537,9 @@ def test_nothing_secret_is_in_the_manifests() -> None:
         if path.is_file() and path.suffix != ".pyc":
             assert "PRIVATE KEY" not in path.read_text("utf-8"), path
     for choice in CHOICES:
-        assert not of_kind(rendered(choice), "Secret")
+        for secret in of_kind(one_file(choice), "Secret"):
+            # Without a type, too, which can't be changed in one that is there.
+            assert secret.keys() == {"apiVersion", "kind", "metadata"}
 
 
 @pytest.mark.parametrize("components", [(), (BINDING,), (NARROW,), (BINDING, NARROW)], ids=str)
@@ -517,22 +547,26 @@ def test_rbac_grants_what_the_function_asks_for_and_no_more(
     components: tuple[str, ...], api: APIServer, tmp_path: Path
 ) -> None:
     choice = Choice("deployment", components=components)
-    assert _requests_of_the_function(api, tmp_path, choice) == _grants(rendered(choice))
+    assert _requests_of_the_function(api, tmp_path, choice) == granted(
+        rendered(choice), "eci-profile"
+    )
 
 
 @each_choice
 def test_rights_settings_and_profile_agree(choice: Choice) -> None:
     documents = rendered(choice)
     namespace, name = choice.profile.split("/")
-    added = _grants(documents) - _grants(built(K8S / "base"))
+    own = granted(documents, "eci-profile")
+    added = own - granted(built(K8S / "base"))
     expected: set[Grant] = set()
     if BINDING in choice.components:
         expected |= {(None, "get", "nodes", None), (None, "get", "pods", None)}
     if NARROW in choice.components:
         registration = only(documents, "MutatingWebhookConfiguration")["metadata"]["name"]
-        expected |= {(None, verb, _REGISTRATIONS, registration) for verb in ("get", "patch")}
+        group = "admissionregistration.k8s.io/mutatingwebhookconfigurations"
+        expected |= {(None, verb, group, registration) for verb in ("get", "patch")}
     assert {grant for grant in added if grant[0] is None} == expected
-    assert {grant for grant in _grants(documents) if grant[0] is not None} == {
+    assert {grant for grant in own if grant[0] is not None} == {
         (namespace, "get", "configmaps", name),
         (namespace, "create", "events", None),
     }
@@ -561,20 +595,71 @@ def test_a_profile_may_have_any_name(profile: str) -> None:
     assert only(documents, "ConfigMap")["metadata"]["name"] == profile
 
 
-Grant = tuple[str | None, str, str, str | None]  # namespace, verb, resource, name; None is any
-_REGISTRATIONS = "admissionregistration.k8s.io/mutatingwebhookconfigurations"
-
-
-def _grants(documents: tuple[Document, ...]) -> set[Grant]:
-    return {
-        (role["metadata"].get("namespace"), verb, f"{group}/{resource}".lstrip("/"), name)
-        for role in of_kind(documents, "Role", "ClusterRole")
-        for rule in role["rules"]
-        for group in rule["apiGroups"]
-        for verb in rule["verbs"]
-        for resource in rule["resources"]
-        for name in rule.get("resourceNames", [None])
+@each_choice
+def test_the_rights_of_jobs_are_to_single_objects(choice: Choice) -> None:
+    """Except to create, which can't be limited to a name. The requests: test_install_job.py."""
+    documents = one_file(choice)
+    namespace = choice.profile.split("/")[0]
+    registrations = {
+        (None, verb, f"admissionregistration.k8s.io/{kind}webhookconfigurations", "eci-profile")
+        for verb in ("get", "patch")
+        for kind in ("mutating", "validating")
     }
+    always = {
+        *registrations,
+        (NAMESPACE, "get", "endpoints", "eci-profile"),
+        (NAMESPACE, "create", "events", None),
+    }
+    renewing = {
+        (NAMESPACE, verb, "secrets", f"eci-profile-{name}")
+        for verb in ("get", "patch")
+        for name in ("ca", "tls")
+    }
+    certs = "" if choice.url else choice.certs
+    assert granted(documents, "eci-profile-certificates") == (
+        always | renewing if certs == "self-renewing" else set()
+    )
+    secrets = {
+        "self-renewing": renewing,
+        "self-signed": {(NAMESPACE, "get", "secrets", "eci-profile-tls")},
+    }
+    assert granted(documents, "eci-profile-install") == {
+        *always,
+        *secrets.get(certs, set()),
+        (NAMESPACE, "get", "configmaps", "eci-profile-install"),
+        (namespace, "create", "configmaps", None),
+    }
+
+
+@each_choice
+def test_one_file_holds_all_that_an_installation_by_kubectl_has(choice: Choice) -> None:
+    """Directly, or in the ConfigMap from which the Job creates it."""
+    documents = one_file(choice)
+    (job,) = of_kind(documents, "Job")
+    config = only(documents, "ConfigMap", "eci-profile-install")["data"]
+    later = [each for text in config.values() for each in yaml.safe_load_all(text) if each]
+    at_once = [document for document in rendered(choice) if document not in later]
+    for document in at_once:
+        assert document in documents
+    registrations = of_kind(rendered(choice), *REGISTRATIONS)
+    assert [each["kind"] for each in later] == ["ConfigMap", *REGISTRATIONS]
+    assert later[1:] == registrations
+    assert later[0]["metadata"]["name"] == choice.profile.split("/")[1]
+    without = [{k: v for k, v in each.items() if k != "webhooks"} for each in registrations]
+    assert list(documents[:2]) == without  # first, so that they are deleted first
+    assert "selectors" not in str([each for each in documents if each["kind"] != "ConfigMap"][2:])
+    bundle = {"self-renewing": "--bundle=renewed", "self-signed": "--bundle=given"}
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    argument = bundle.get("" if choice.url else choice.certs)
+    expected = ["python", "-m", "handler", "install", *filter(None, [argument])]
+    assert container["command"] == expected
+
+
+def test_each_manifest_has_a_job_of_its_own() -> None:
+    """Since one that is there can't be changed."""
+    names = {only(one_file(choice), "Job")["metadata"]["name"] for choice in CHOICES}
+    assert len(names) == len(CHOICES)
+    assert max(map(len, names)) <= 63
 
 
 def _requests_of_the_function(api: APIServer, directory: Path, choice: Choice) -> set[Grant]:
@@ -618,31 +703,19 @@ def _requests_of_the_function(api: APIServer, directory: Path, choice: Choice) -
 
 def _grant(request: Request) -> Grant:
     assert request.status in (200, 201, 409)
-    match request.path.split("?")[0].strip("/").split("/"):
-        case ["api", "v1", "namespaces", _]:  # any, since pods are created in any
-            return None, _verb(request), "namespaces", None
-        case ["api", "v1", "nodes", _]:
-            return None, _verb(request), "nodes", None
-        case ["api", "v1", "namespaces", _, "pods", _]:
-            return None, _verb(request), "pods", None
-        case ["api", "v1", "namespaces", namespace, resource, name]:
-            return namespace, _verb(request), resource, name
-        case ["api", "v1", "namespaces", namespace, resource]:
-            return namespace, _verb(request), resource, None
-        case ["apis", group, "v1", resource, name]:
-            return None, _verb(request), f"{group}/{resource}", name
-    raise AssertionError(request.path)
-
-
-def _verb(request: Request) -> str:
-    return {"GET": "get", "POST": "create", "PATCH": "patch"}[request.method]
+    namespace, verb, resource, name = asked(
+        request.method, request.path.split("?")[0].strip("/").split("/")
+    )
+    if resource in ("namespaces", "nodes", "pods"):  # any, since pods are created in any
+        return None, verb, resource, None
+    return namespace, verb, resource, name
 
 
 def test_install_refuses_what_it_does_not_know(tmp_path: Path) -> None:
     for variables, sentence in (
         ({}, "IMAGE must name"),
         ({"HOST": "nomad"}, "HOST must be"),
-        ({"IMAGE": "x", "CERTS": "none"}, "CERTS must be"),
+        ({"IMAGE": "x", "CERTS": "none"}, "CERTS must be self-renewing, self-signed or"),
         ({"IMAGE": "x", "COMPONENTS": "nope"}, "there is no nope"),
         ({"HOST": "external"}, "needs URL"),
         ({"HOST": "external", "URL": "http://eci.example.com"}, "must begin with https"),

@@ -22,8 +22,9 @@ import pytest
 import yaml
 from apiserver import APIServer
 from cli import run as run_handler
+from cluster_jobs import CRON_JOB, JOB, Cluster
 from hosts import SERVE
-from manifests import BINDING, needs_kubectl
+from manifests import BINDING, NARROW, Choice, needs_kubectl
 from server import (
     REVIEW_HEADERS,
     REVIEW_PATH,
@@ -180,17 +181,27 @@ def test_versions_of_the_profile_in_the_cluster(cluster: APIServer, shell: Shell
     )
 
 
-@pytest.mark.parametrize("components", ["", BINDING])
+@pytest.mark.parametrize("components", ["", f"'{BINDING} {NARROW}'"])
+@pytest.mark.parametrize("how", ["self-signed", "self-renewing", "one-file"])
 def test_uninstall_leaves_only_the_profile(
-    components: str, cluster: APIServer, shell: Shell
+    how: str, components: str, cluster: APIServer, shell: Shell
 ) -> None:
     (uninstall,) = commands(OPERATE, "Uninstall")
-    remove, remove_profile = uninstall.splitlines(keepends=True)
+    remove, remove_file, remove_profile = uninstall.splitlines(keepends=True)
     was = copy.deepcopy(cluster.objects)
-    shell(install(COMPONENTS=components), remove)
+    if how == "one-file":
+        shell(f"make -s manifest IMAGE={OLD} COMPONENTS={components} > eci-profile.yaml\n")
+        shell("kubectl apply -f eci-profile.yaml\n")
+    else:
+        shell(install(COMPONENTS=components, CERTS=how))
+    if how != "self-signed":
+        cluster.put_config_map("kube-system", "eci-profile", {"selectors": "[]"})  # as the Job does
+    shell(remove_file if how == "one-file" else remove)
     assert cluster.objects.keys() - was.keys() == {PROFILE}
     shell(remove_profile)
     assert cluster.objects == was
+    if how == "one-file":
+        shell(remove_file)
 
 
 def alibabas_component() -> str:
@@ -225,8 +236,8 @@ def registration(name: str) -> dict[str, Any]:
 def test_alibabas_component_is_removed_and_comes_back(cluster: APIServer, shell: Shell) -> None:
     remove, back, *_ = commands(INSTALL, "Remove Alibaba Cloud's own component")
     before = cluster.names()
-    (shell.directory / "eci-profile.yaml").write_text(alibabas_component())
-    shell("kubectl create -f eci-profile.yaml\n")
+    (shell.directory / "alicloud-eci-profile.yaml").write_text(alibabas_component())
+    shell("kubectl create -f alicloud-eci-profile.yaml\n")
     put_profile(cluster, selectors=SELECTORS)
     theirs = cluster.names()
     cluster.put(*MUTATING, registration("alicloud-eci-profile"))
@@ -268,9 +279,8 @@ class Replicas:
         secret = cluster.get("v1", "secrets", "eci-profile", "eci-profile-tls")["data"]
         for name in ("tls.crt", "tls.key"):
             (self.tls / name).write_bytes(base64.b64decode(secret[name]))
-        found = cluster.get(*MUTATING, "eci-profile")["webhooks"][0]["clientConfig"]["caBundle"]
-        # Clients trust what the registration has; the certificate is for the Service's name.
-        self.trust = ssl.create_default_context(cadata=base64.b64decode(found).decode())
+        # Clients trust what the registration trusts; the certificate is for the Service's name.
+        self.trust = ssl.create_default_context(cadata=base64.b64decode(secret["ca.crt"]).decode())
         self.trust.check_hostname = False
         self.service = [self.start(), self.start()]
 
@@ -289,6 +299,12 @@ class Replicas:
         self.images[port] = container["image"]
         return server
 
+    def register(self, jobs: Cluster) -> None:
+        """Do what the Job does that `make install` waits for; here it is complete at once."""
+        jobs.put_endpoints(*(server.port for server in self.service))
+        jobs.done(JOB)
+        assert jobs.bundle() == jobs.secret("eci-profile-tls")["ca.crt"]
+
     def roll_out(self) -> None:
         """maxUnavailable 0, maxSurge 1: the next one ends when its successor is ready."""
         for index, old in enumerate(self.service):
@@ -303,9 +319,10 @@ def test_an_upgrade_and_the_way_back_fail_no_review(
     cluster: APIServer, shell: Shell, tmp_path: Path
 ) -> None:
     upgrade, back, _ = commands(OPERATE, "Upgrade")
-    shell(install())
-    put_profile(cluster, selectors=SELECTORS)
-    was = copy.deepcopy(cluster.objects)
+    shell(install(CERTS="self-renewing"))
+    cluster.put_config_map("kube-system", "eci-profile", {"selectors": SELECTORS})
+    jobs = Cluster(cluster, tmp_path, Choice("deployment"))
+    jobs.done(CRON_JOB)
     failures: list[BaseException] = []
     answered: list[str] = []
     done = threading.Event()
@@ -313,6 +330,8 @@ def test_an_upgrade_and_the_way_back_fail_no_review(
 
     with contextlib.ExitStack() as stack:
         replicas = Replicas(cluster, tmp_path, stack)
+        replicas.register(jobs)
+        was = copy.deepcopy(cluster.objects)
 
         def client() -> None:
             try:
@@ -332,6 +351,7 @@ def test_an_upgrade_and_the_way_back_fail_no_review(
                 shell(block)
                 assert image(cluster) == wanted
                 replicas.roll_out()
+                replicas.register(jobs)
                 enough = len(answered) + 50
                 while len(answered) < enough and not failures:
                     time.sleep(0.02)
@@ -341,18 +361,21 @@ def test_an_upgrade_and_the_way_back_fail_no_review(
             for thread in threads:
                 thread.join()
         assert failures == []
+    # These have another resourceVersion, or had another image.
+    changed = {"deployments", "replicasets", "jobs", "cronjobs", "endpoints"}
     for key, before in was.items():
-        if key[1] not in ("deployments", "replicasets"):  # which have another resourceVersion
+        if key[1] not in changed:
             assert cluster.objects[key] == before
 
 
 def test_the_deployment_alone_is_rolled_back(cluster: APIServer, shell: Shell) -> None:
     upgrade, _, undo = commands(OPERATE, "Upgrade")
-    shell(install())
+    shell(install(CERTS="self-renewing"))
     names = cluster.names()
     for _ in range(2):
         shell(upgrade)
         assert image(cluster) == NEW
         assert "rolled back" in shell(undo)
         assert image(cluster) == OLD
-    assert cluster.names() == names
+    (job,) = cluster.names() - names  # of the other image
+    assert job.startswith("jobs/eci-profile/eci-profile-install-")

@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import pty
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 import pytest
 from apiserver import APIServer
 from cli import run as run_handler
-from manifests import K8S, URL, needs_kubectl
+from cluster_jobs import JOB, Cluster
+from manifests import IMAGE, K8S, URL, Choice, needs_kubectl
 from server import clean_environment
 
 pytestmark = needs_kubectl
@@ -157,6 +159,28 @@ def test_a_new_profile_under_another_name_gets_it_too(cluster: APIServer, tmp_pa
     installed(cluster, tmp_path, PROFILE_NAME="acs-profile", PROFILE_NAMESPACE="kube-public")
     data = cluster.get("v1", "configmaps", "kube-public", "acs-profile")["data"]
     assert json.loads(data["virtualNode"]) == virtual_node("type=virtual-kubelet", ACK_TAINT)
+
+
+def test_the_profile_that_a_job_creates_gets_it_too(cluster: APIServer, tmp_path: Path) -> None:
+    cluster.put_node("virtual-node-0", ACK, [ACK_TAINT])
+    by_job = {"HOST": "deployment", "URL": "", "IMAGE": IMAGE}
+    was = copy.deepcopy(cluster.objects)
+    put_registration(cluster, "vk-webhook", "kube-system/vk-webhook")
+    result = install(cluster, tmp_path, **by_job)
+    assert result.returncode != 0
+    assert "vk-webhook" in result.stderr
+    cluster.delete(*REGISTRATION, "vk-webhook")
+    assert cluster.objects == was
+
+    assert "the new profile gets this virtualNode" in installed(cluster, tmp_path, **by_job)
+    installation = Cluster(cluster, tmp_path, Choice("deployment"))
+    with socket.create_server(("127.0.0.1", 0)) as refusing:
+        installation.put_endpoints(refusing.getsockname()[1])
+        assert installation.run(JOB, "--wait=0").returncode == 1
+    data = cluster.get(*PROFILE)["data"]
+    assert json.loads(data["virtualNode"]) == virtual_node("type=virtual-kubelet", ACK_TAINT)
+    assert "virtualNode of the profile fits" in installed(cluster, tmp_path, **by_job)
+    assert cluster.get(*PROFILE)["data"] == data
 
 
 def test_for_an_existing_profile_the_virtual_node_is_suggested(

@@ -8,7 +8,16 @@ from typing import NamedTuple
 
 import pytest
 import yaml
-from manifests import CHOICES, K8S, Choice, Document, built, folders, needs_kubectl, rendered
+from manifests import (
+    CHOICES,
+    K8S,
+    Choice,
+    Document,
+    built,
+    folders,
+    needs_kubectl,
+    one_file,
+)
 from server import ROOT
 
 HEADING = "## Rights of each account"
@@ -74,7 +83,7 @@ def rights(documents: Iterable[Document]) -> set[Right]:
 
 def granted() -> set[Right]:
     """The rights in all that can be installed with the profile under its usual name."""
-    usual = [rendered(choice) for choice in CHOICES if choice.profile == Choice.profile]
+    usual = [one_file(choice) for choice in CHOICES if choice.profile == Choice.profile]
     return set[Right]().union(
         *(rights(documents) for documents in (*usual, *map(built, folders("Kustomization"))))
     )
@@ -118,7 +127,7 @@ def test_no_role_and_no_account_is_left_out() -> None:
     """Of those in files that no choice has, the table would say nothing."""
     seen = [
         document
-        for documents in (*map(rendered, CHOICES), *map(built, folders("Kustomization")))
+        for documents in (*map(one_file, CHOICES), *map(built, folders("Kustomization")))
         for document in documents
     ]
     kinds = ("ServiceAccount", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")

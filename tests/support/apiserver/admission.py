@@ -20,6 +20,9 @@ from registration import concerned, conditions_hold, selects
 from .objects import Objects
 from .status import Object, StatusError
 
+ADMITTED = ("pods", "configmaps")
+"""The resources that webhooks may be asked about."""
+
 
 def admit(
     objects: Objects, ca: Path | None, operation: str, resource: str, written: Object, dry_run: bool
@@ -66,7 +69,7 @@ def _webhooks(objects: Objects) -> Iterator[Object]:
     for resource in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations"):
         for key, registration in list(objects.objects.items()):
             if key[1] == resource:
-                yield from registration["webhooks"]
+                yield from registration.get("webhooks", [])
 
 
 def _call(ca: Path | None, url: str, request: Object) -> Object:

@@ -8,8 +8,10 @@ import json
 import re
 import ssl
 import tempfile
+import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from email.utils import formatdate
 from http.client import responses
 from pathlib import Path
@@ -19,11 +21,19 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import jsonpatch
 import trustme
 
-from .admission import admit
+from .admission import ADMITTED, admit
 from .discovery import RESOURCES, discovery, resource_list
 from .events import read_event, validate_event
-from .objects import Key, Objects, merge_patched, merged, selected, without_empty_selectors
-from .status import Object, StatusError, already_exists, conflict, forbidden
+from .grants import Grant, allows
+from .objects import Key, Objects, merged, selected, stored
+from .status import (
+    Object,
+    StatusError,
+    already_exists,
+    conflict,
+    forbidden,
+    unknown_resource,
+)
 from .wire import Fault, FaultKind, Listener, Request
 
 _VERSION = {"major": "1", "minor": "36", "gitVersion": "v1.36.0", "gitCommit": "0" * 40}
@@ -48,7 +58,8 @@ class APIServer(Objects):
 
     ``webhook_ca``: whom it trusts as webhooks; without, the system's CAs. ``effects_at_binding``:
     whether the service account has the rights of that component, and ``narrow_registration`` of
-    that one. ``registration_versions``: those it serves.
+    that one. ``grants``: the rights of further service accounts, by their token.
+    ``registration_versions``: those it serves.
     """
 
     def __init__(self, webhook_ca: Path | None = None) -> None:
@@ -66,6 +77,7 @@ class APIServer(Objects):
         self.rotate_certificate(other_ca=False)
         self.token = uuid.uuid4().hex
         self.admin_token = uuid.uuid4().hex
+        self.grants: dict[str, set[Grant]] = {}
         self.version = dict(_VERSION)
         self.events: list[Object] = []
         for namespace in ("default", "kube-node-lease", "kube-public", "kube-system"):
@@ -261,6 +273,23 @@ class APIServer(Objects):
         (directory / "namespace").write_text("kube-system")
         return directory
 
+    @contextmanager
+    def meanwhile(self, change: Callable[[], object], path_prefix: str = "/") -> Iterator[None]:
+        """Have something change once, when a PATCH arrives under a path, before it is looked at."""
+        once, record = threading.Event(), self.record
+
+        def recorded(request: Request) -> Fault | None:
+            matches = request.method == "PATCH" and request.path.startswith(path_prefix)
+            if matches and not once.is_set():
+                once.set()
+                change()
+            return record(request)
+
+        self.record = recorded  # type: ignore[method-assign]
+        yield
+        assert once.is_set()
+        self.record = record  # type: ignore[method-assign]
+
     def record(self, request: Request) -> Fault | None:
         """Note a request that has arrived, and say what shall go wrong with it."""
         with self.lock:
@@ -314,12 +343,14 @@ class APIServer(Objects):
         return self._act_on(request, parts, body)
 
     def _act_on(self, request: Request, parts: list[str], body: bytes) -> Object:
+        if not allows(self.grants.get(request.token), request.method, parts):
+            raise forbidden(request.method, request.path)
         match request.method, parts:
             case "GET", ["version"]:
                 return self.version
             case "POST", ["api", "v1", "namespaces", namespace, "events"]:
                 return self._create_event(namespace, body)
-            case _ if request.admin:
+            case _ if request.admin or request.token in self.grants:
                 return self._act_for_admin(request, parts, body)
             case "GET", ["api", "v1", "namespaces", name]:
                 return self.get("v1", "namespaces", "", name)
@@ -340,36 +371,17 @@ class APIServer(Objects):
                     "GET" | "PATCH",
                     ["apis", "admissionregistration.k8s.io", version, resource, "eci-profile"],
                 ) if resource == _REGISTRATIONS:
-                    return self._act_on_registration(request, version, body)
+                    if version not in self.registration_versions:
+                        raise unknown_resource()
+                    return self._act_for_admin(request, parts, body)
         raise forbidden(request.method, request.path)
-
-    def _act_on_registration(self, request: Request, version: str, body: bytes) -> Object:
-        if version not in self.registration_versions:
-            raise StatusError(404, "NotFound", "the server could not find the requested resource")
-        key = (f"admissionregistration.k8s.io/{version}", _REGISTRATIONS, "", "eci-profile")
-        with self.lock:
-            before = self.get(*key)
-            if request.method == "GET":
-                return before
-            if request.content_type != "application/merge-patch+json":
-                raise StatusError(
-                    415, "UnsupportedMediaType", "the body of the request was in an unknown format"
-                )
-            found = merge_patched(before, json.loads(body))
-            wanted = found["metadata"].get("resourceVersion")
-            if wanted not in (None, "", before["metadata"]["resourceVersion"]):
-                raise conflict(key[0], key[1], key[3])
-            names = [webhook["name"] for webhook in found["webhooks"]]
-            if len(set(names)) < len(names):
-                raise StatusError(422, "Invalid", f"Duplicate value: {names}")
-            return self.put(*key[:3], without_empty_selectors(found))
 
     def _act_for_admin(self, request: Request, path: list[str], body: bytes) -> Object:
         if path[0] == "openapi" or path in (["api"], ["apis"]):
             return discovery(path)
         version, rest = ("v1", path[2:]) if path[0] == "api" else ("/".join(path[1:3]), path[3:])
         if version not in RESOURCES:
-            raise StatusError(404, "NotFound", "the server could not find the requested resource")
+            raise unknown_resource()
         if not rest:
             return resource_list(version)
         namespace = ""
@@ -385,12 +397,20 @@ class APIServer(Objects):
             case "DELETE":
                 self.delete(version, resource, namespace, name)
                 return {"kind": "Status", "apiVersion": "v1", "status": "Success"}
-        written = self._written(request, (version, resource, namespace, name), body)
+        # Not while webhooks are asked, which ask this server.
+        with nullcontext() if resource in ADMITTED else self.lock:
+            return self._write(request, (version, resource, namespace, name), query, body)
+
+    def _write(self, request: Request, key: Key, query: dict[str, str], body: bytes) -> Object:
+        version, resource, namespace, _ = key
+        written = self._written(request, key, body)
         dry_run = query.get("dryRun") == "All"
-        if resource in ("pods", "configmaps"):
+        if resource in ADMITTED:
             written["metadata"].setdefault("namespace", namespace)
             operation = "CREATE" if request.method == "POST" else "UPDATE"
             written = admit(self, self._webhook_ca, operation, resource, written, dry_run)
+        if version.startswith("admissionregistration.k8s.io/"):
+            written = stored(written)
         return written if dry_run else self.put(version, resource, namespace, written)
 
     def _written(self, request: Request, key: Key, body: bytes) -> Object:
@@ -398,10 +418,18 @@ class APIServer(Objects):
         given = json.loads(body)
         if request.method == "PATCH":
             before = copy.deepcopy(self.get(*key))
-            is_list = "json-patch" in request.content_type
-            found: Object = (
-                jsonpatch.apply_patch(before, given) if is_list else merged(before, given)
-            )
+            found: Object
+            match request.content_type:
+                case "application/json-patch+json":
+                    found = jsonpatch.apply_patch(before, given)
+                case "application/merge-patch+json":
+                    found = merged(before, given, strategic=False)
+                case "application/strategic-merge-patch+json":
+                    found = merged(before, given)
+                case _:
+                    why = "the body of the request was in an unknown format"
+                    raise StatusError(415, "UnsupportedMediaType", why)
+            self._check_version(key, found)
             return found
         name, version = given["metadata"]["name"], given["metadata"].get("resourceVersion")
         if request.method == "POST" and (*key[:3], name) in self.objects:
@@ -409,12 +437,16 @@ class APIServer(Objects):
         if request.method == "POST" and version:
             message = "resourceVersion should not be set on objects to be created"
             raise StatusError(500, "InternalError", message)
-        if request.method == "PUT":
-            before = self.get(*key)
-            if version not in (None, before["metadata"]["resourceVersion"]):
-                raise conflict(key[0], key[1], name)
         written: Object = given
+        if request.method == "PUT":
+            self._check_version(key, written)
         return written
+
+    def _check_version(self, key: Key, written: Object) -> None:
+        """Refuse what somebody has read before somebody else changed it."""
+        current = self.get(*key)["metadata"]["resourceVersion"]
+        if written["metadata"].get("resourceVersion") not in (None, "", current):
+            raise conflict(key[0], key[1], key[3])
 
     def _list(
         self, version: str, resource: str, namespace: str, query: Mapping[str, str]

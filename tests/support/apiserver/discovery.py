@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from .status import Object, StatusError
+from .status import Object, unknown_resource
 
 # Group and version: plural, kind, and whether it is namespaced.
 RESOURCES: dict[str, list[tuple[str, str, bool]]] = {
     "v1": [
         ("namespaces", "Namespace", False),
         ("configmaps", "ConfigMap", True),
+        ("endpoints", "Endpoints", True),
         ("events", "Event", True),
         ("nodes", "Node", False),
         ("pods", "Pod", True),
@@ -35,6 +36,11 @@ RESOURCES: dict[str, list[tuple[str, str, bool]]] = {
         ("mutatingwebhookconfigurations", "MutatingWebhookConfiguration", False),
         ("validatingwebhookconfigurations", "ValidatingWebhookConfiguration", False),
     ],
+    # Of the old clusters that have no other; kubectl isn't told.
+    "admissionregistration.k8s.io/v1beta1": [
+        ("mutatingwebhookconfigurations", "MutatingWebhookConfiguration", False),
+        ("validatingwebhookconfigurations", "ValidatingWebhookConfiguration", False),
+    ],
     "apiextensions.k8s.io/v1": [("customresourcedefinitions", "CustomResourceDefinition", False)],
     "cert-manager.io/v1": [("certificates", "Certificate", True), ("issuers", "Issuer", True)],
     "serving.knative.dev/v1": [("services", "Service", True)],
@@ -49,7 +55,7 @@ def discovery(path: list[str]) -> Object:
         case ["apis"]:
             groups = []
             for version in RESOURCES:
-                if "/" in version:
+                if "/" in version and not version.endswith("beta1"):
                     name, short = version.split("/")
                     entry = {"groupVersion": version, "version": short}
                     groups.append({"name": name, "versions": [entry], "preferredVersion": entry})
@@ -77,7 +83,7 @@ def discovery(path: list[str]) -> Object:
             }
             info = {"title": "Kubernetes", "version": "v1.36.0"}
             return {"openapi": "3.0.0", "info": info, "paths": paths, "components": {}}
-    raise StatusError(404, "NotFound", "the server could not find the requested resource")
+    raise unknown_resource()
 
 
 def resource_list(version: str) -> Object:

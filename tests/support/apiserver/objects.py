@@ -10,7 +10,7 @@ import zlib
 from datetime import datetime, timezone
 from typing import Any
 
-from .status import Object, not_found
+from .status import Object, StatusError, not_found
 
 _REVISION = "deployment.kubernetes.io/revision"
 
@@ -55,6 +55,8 @@ class Objects:
             if written["kind"] in ("Deployment", "Service"):
                 metadata["generation"] = 1
                 found["status"] = _ready(written["spec"].get("replicas", 1))
+            if written["kind"] == "Job":
+                found["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
             if before is None or _content(before) != _content(found):
                 metadata["resourceVersion"] = str(next(self._revision))
                 self.objects[key] = found
@@ -114,21 +116,16 @@ def _content(found: Object) -> Object:
     return {**found, "metadata": metadata}
 
 
-def merge_patched(before: Any, change: Any) -> Any:
-    """RFC 7386: lists are replaced."""
-    if not isinstance(change, dict):
-        return change
-    found = dict(before) if isinstance(before, dict) else {}
-    for key, value in change.items():
-        if value is None:
-            found.pop(key, None)
-        else:
-            found[key] = merge_patched(found.get(key), value)
-    return found
+def stored(registration: Object) -> Object:
+    """As the API server stores it: the lists of a selector that are empty are left out.
 
-
-def without_empty_selectors(registration: Object) -> Object:
-    """As the API server stores it: without the lists of a selector that are empty."""
+    Raises StatusError if two webhooks have one name.
+    """
+    if "webhooks" not in registration:
+        return registration
+    names = [webhook["name"] for webhook in registration["webhooks"]]
+    if len(set(names)) < len(names):
+        raise StatusError(422, "Invalid", f"Duplicate value: {names}")
     webhooks = [
         {
             field: {key: entry for key, entry in value.items() if entry}
@@ -141,19 +138,24 @@ def without_empty_selectors(registration: Object) -> Object:
     return {**registration, "webhooks": webhooks}
 
 
-def merged(before: Any, change: Any) -> Any:
-    """A merge patch, which in lists of named objects is a strategic one."""
-    if isinstance(before, dict) and isinstance(change, dict):
+def merged(before: Any, change: Any, *, strategic: bool = True) -> Any:
+    """What a merge patch makes of it; a strategic one also merges lists of named objects."""
+    if isinstance(change, dict):
+        before = before if isinstance(before, dict) else {}
         both = {
             **before,
             **{
-                key: merged(before.get(key), value)
+                key: merged(before.get(key), value, strategic=strategic)
                 for key, value in change.items()
-                if value is not None and not key.startswith("$")
+                if value is not None and not (strategic and key.startswith("$"))
             },
         }
         return {key: value for key, value in both.items() if change.get(key, 0) is not None}
-    if isinstance(change, list) and all(isinstance(x, dict) and "name" in x for x in change):
+    if (
+        strategic
+        and isinstance(change, list)
+        and all(isinstance(x, dict) and "name" in x for x in change)
+    ):
         found = {entry["name"]: entry for entry in before or []}
         for entry in change:
             if entry.get("$patch") == "delete":

@@ -10,7 +10,7 @@ Object = dict[str, Any]
 
 USER = "system:serviceaccount:kube-system:eci-profile"
 
-_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _RESOURCE = re.compile(
     r"/(?:api|apis/([^/]+))/[^/]+(?:/namespaces/([^/]+))?(?:/([^/]+)(?:/([^/]+))?)?.*"
 )
@@ -36,7 +36,7 @@ def forbidden(method: str, url: str) -> StatusError:
         message = f'forbidden: User "{USER}" cannot {method.lower()} path "{path}"'
         return StatusError(403, "Forbidden", message, {})
     reading = "get" if name else "watch" if query.get("watch") in (["1"], ["true"]) else "list"
-    verb = _VERBS.get(method, reading)
+    verb = VERBS.get(method, reading)
     message = (
         (f"{resource}.{group}" if group else resource)
         + (f' "{name}"' if name else "")
@@ -50,6 +50,10 @@ def forbidden(method: str, url: str) -> StatusError:
 def not_found(resource: str, name: str) -> StatusError:
     details = {"name": name, "kind": resource}
     return StatusError(404, "NotFound", f'{resource} "{name}" not found', details)
+
+
+def unknown_resource() -> StatusError:
+    return StatusError(404, "NotFound", "the server could not find the requested resource")
 
 
 def conflict(version: str, resource: str, name: str) -> StatusError:

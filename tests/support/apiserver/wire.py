@@ -29,6 +29,7 @@ class Request:
     auth_ok: bool
     time: float
     admin: bool = False
+    token: str = ""
     content_type: str = ""
     status: int | None = None
 
@@ -122,8 +123,10 @@ class _Handler(BaseHTTPRequestHandler):
         api, received = self.server.api, time.monotonic()
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")
-        auth_ok = scheme.lower() == "bearer" and token in {*api.tokens, api.admin_token}
-        request = Request(self.command, self.path, auth_ok, received, token == api.admin_token)
+        known = {*api.tokens, api.admin_token, *api.grants}
+        auth_ok = scheme.lower() == "bearer" and token in known
+        admin = token == api.admin_token
+        request = Request(self.command, self.path, auth_ok, received, admin, token)
         request.content_type = self.headers.get("Content-Type") or ""
         fault = api.record(request)
         kind = fault.kind if fault else None

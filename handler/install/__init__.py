@@ -1,0 +1,1 @@
+"""What Jobs in the cluster run: they finish an installation and renew the certificate."""

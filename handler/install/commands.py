@@ -1,0 +1,106 @@
+"""``install`` and ``certificates``: what the Jobs in the cluster run."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from ..author.command import cluster
+from ..cluster.source import SourceError
+from ..telemetry import log
+from .names import CONFIG_MAP, NAMESPACE, TLS_SECRET
+
+if TYPE_CHECKING:
+    from ..cluster.apiserver import ClusterSource
+
+__all__ = ["add_to"]
+
+_BUNDLES = ("renewed", "given", "injected")
+_INSTALL = """
+What a Job of the manifest runs: create the default profile where none is, wait until the function
+is ready, and have kube-apiserver call it. Can be run again.
+"""
+_CERTIFICATES = """
+What a CronJob runs: renew the certificate and the CA in their Secrets where that is due, and have
+the registrations trust the CA. Can be run at any time.
+"""
+
+_LONGEST = 3600
+
+_log = logging.getLogger("eci-profile")
+
+
+def add_to(commands: Any) -> None:
+    """Add both commands to those of the command line."""
+    install = commands.add_parser(
+        "install", help="finish an installation, in the cluster", description=_INSTALL
+    )
+    install.add_argument(
+        "--bundle",
+        choices=_BUNDLES,
+        default="injected",
+        help="the CAs that the registrations trust: renewed by this command, given in the"
+        " certificate's Secret, or injected into the registrations by others (the default)",
+    )
+    install.set_defaults(run=_install)
+    certificates = commands.add_parser(
+        "certificates", help="renew the certificate, in the cluster", description=_CERTIFICATES
+    )
+    certificates.set_defaults(run=_certificates)
+    for command in (install, certificates):
+        command.add_argument(
+            "--wait",
+            metavar="SECONDS",
+            type=_seconds,
+            default=300.0,
+            help="how long to wait for the function's pods (default: 300, at most 3600)",
+        )
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= _LONGEST:
+        why = f"must be a number of seconds from 0 to {_LONGEST}, such as 300, not {text!r}"
+        raise argparse.ArgumentTypeError(why)
+    return seconds
+
+
+def _install(arguments: argparse.Namespace) -> int:
+    # Imported here, as below: not every host has what they need.
+    from .installation import install
+
+    about = {"apiVersion": "v1", "kind": "ConfigMap", "name": CONFIG_MAP}
+    return _run(
+        lambda source: install(source, arguments.bundle, arguments.wait),
+        about,
+        "InstallFailed",
+    )
+
+
+def _certificates(arguments: argparse.Namespace) -> int:
+    from .renewal import renew
+
+    about = {"apiVersion": "v1", "kind": "Secret", "name": TLS_SECRET}
+    return _run(lambda source: renew(source, arguments.wait), about, "CertificateNotRenewed")
+
+
+def _run(step: Callable[[ClusterSource], object], about: dict[str, str], reason: str) -> int:
+    log.set_up("INFO")
+    source = cluster()
+    try:
+        step(source)
+    except Exception as error:
+        _log.exception("failed")
+        now = datetime.now(timezone.utc)
+        name = f"{about['name']}.{now:%Y%m%d%H%M%S%f}"
+        with contextlib.suppress(SourceError):  # the exit code is left
+            source.warn({**about, "namespace": NAMESPACE}, name, reason, str(error) or repr(error))
+        return 1
+    return 0
