@@ -16,8 +16,9 @@ import uvloop
 
 from .settings import ServerSettings, Settings, SettingsError, described
 from .start import function
+from .telemetry import metrics
 from .web.function import Function
-from .web.tls import PEM, ServerTLS, TLSError
+from .web.tls import PEM, ServerTLS, TLSError, expiry
 
 if TYPE_CHECKING:
     from .web.granian_server import Trial
@@ -165,6 +166,8 @@ class _Serving:
             before.retire()
             self._run(self._remove(before))
         self._servers.append(server)
+        if pem:
+            metrics.CERTIFICATE_EXPIRY.set(await asyncio.to_thread(expiry, pem))
 
     async def _remove(self, server: _Server) -> None:
         await asyncio.sleep(_KEEP_ALIVE)

@@ -20,6 +20,7 @@ from .tally import Durations, Tally
 
 __all__ = [
     "BINDING_EFFECTS_OFF",
+    "CERTIFICATE_EXPIRY",
     "CONTENT_TYPE",
     "LOADS",
     "MATCHES",
@@ -119,6 +120,11 @@ REGISTRATION_CHECKS = Counter(
     "Looks at the registration that follows the profile, by result: unchanged, written, conflict "
     "(another was faster; looked at again) or failed (it stays as it is).",
     ["result"],
+    registry=_REGISTRY,
+)
+CERTIFICATE_EXPIRY = Gauge(
+    "eci_profile_certificate_expiry_timestamp_seconds",
+    "When the certificate that new connections get expires, as Unix time; 0 without TLS.",
     registry=_REGISTRY,
 )
 

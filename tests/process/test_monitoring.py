@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 from collections.abc import Iterator
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from manifests import BINDING, Choice, needs_kubectl, of_kind, rendered
 from prometheus_client.parser import text_string_to_metric_families
 from server import ROOT, Server, review_of, serving
+
+from handler.install.certificates import certificate_problem, new_ca, new_certificate
 
 MONITORING = ROOT / "k8s" / "monitoring"
 SERIES = re.compile(r"((?:eci_profile|process)_\w+)(?:\{([^}]*)\})?")
@@ -19,6 +23,7 @@ AUDITED = """
 - {name: enforced, objectSelector: {matchLabels: {app: a}}}
 - {name: audited, objectSelector: {matchLabels: {app: b}}, mode: audit}
 """
+KUBE_APISERVERS = "apiserver_admission_webhook_fail_open_count"
 LABEL = re.compile(r'(\w+)=~?"([^"]*)"')
 
 
@@ -67,7 +72,7 @@ def test_expressions_use_series_that_exist_from_startup(
     title: str, expression: str, exported: dict[str, list[dict[str, str]]]
 ) -> None:
     series = SERIES.findall(expression)
-    assert series, title
+    assert series or KUBE_APISERVERS in expression, title
     for name, matchers in series:
         assert name in exported
         for label, values in LABEL.findall(matchers):
@@ -94,6 +99,38 @@ def test_every_metric_is_used_by_the_dashboard_or_an_alert(
     for name in exported:
         if name.startswith("eci_profile_"):
             assert re.sub(r"_(sum|count)$", "_bucket", name) in used
+
+
+@needs_kubectl
+def test_what_kube_apiserver_lets_pass_is_counted_for_each_webhook() -> None:
+    """Its label ``name`` is the webhook's."""
+    (expression,) = (each for _, each in expressions() if KUBE_APISERVERS in each)
+    ((label, pattern),) = set(LABEL.findall(expression))
+    assert label == "name"
+    documents = rendered(Choice("deployment", components=(BINDING,)))
+    registrations = of_kind(
+        documents, "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"
+    )
+    names = [webhook["name"] for each in registrations for webhook in each["webhooks"]]
+    assert len(names) == 3
+    for name in (*names, f"0-a.{names[0]}"):  # as narrowed
+        assert re.fullmatch(pattern, name)
+
+
+def test_alerts_come_before_a_certificate_ends_and_after_it_should_be_renewed() -> None:
+    """Prometheus' own arithmetic, by hand."""
+    rules = dict(expressions())
+    for name, days in (
+        ("ECIProfileCertificateExpiring", 21),
+        ("ECIProfileCertificateExpiringVerySoon", 7),
+    ):
+        expected = "min(eci_profile_certificate_expiry_timestamp_seconds > 0) - time()"
+        assert rules[name] == f"{expected} < {days} * 86400"
+        now = dt.datetime.now(dt.timezone.utc)
+        for left, problem in ((days - 1, True), (days + 1, True), (31, False)):
+            ca = new_ca(now)
+            made = new_certificate(ca, "x", now - dt.timedelta(90 - left))
+            assert bool(certificate_problem(made, ca, "x", now)) == problem
 
 
 def test_the_pod_monitor_selects_the_deployments_pods_and_port() -> None:

@@ -114,6 +114,28 @@ def test_tls_with_and_without_sni(secret: Secret, log: Path) -> None:
         by_address.close()
 
 
+def test_the_end_of_the_certificate_in_use_is_a_metric(
+    secret: Secret, log: Path, tmp_path: Path
+) -> None:
+    name = "eci_profile_certificate_expiry_timestamp_seconds"
+    with container(FILE, tmp_path / "plain.log") as server:
+        assert server.metric(name) == 0
+    with serving(secret, log) as server:
+        wait_until(lambda: server.metric(name) == ends(server))
+        renewed = secret.ca.issue_cert(
+            "localhost", not_after=dt.datetime(2030, 1, 2, tzinfo=dt.timezone.utc)
+        )
+        chain = b"".join(pem.bytes() for pem in renewed.cert_chain_pems)
+        secret.put(chain, renewed.private_key_pem.bytes())
+        wait_until(lambda: server.metric(name) == 1893542400)
+        assert ends(server) == 1893542400
+
+
+def ends(server: Server) -> float:
+    pem = ssl.get_server_certificate(("127.0.0.1", server.port))
+    return x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc.timestamp()
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_tls_1_2_and_later_are_accepted(version: ssl.TLSVersion, secret: Secret, log: Path) -> None:
     with serving(secret, log) as server:
