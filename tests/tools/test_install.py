@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -11,22 +12,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from apiserver import APIServer
 from cluster_jobs import JOB, Cluster
 from cryptography import x509
 from front import front, make, needs_nginx
 from manifests import (
     BINDING,
+    CERTS,
     HOSTS,
     IMAGE,
     K8S,
     NARROW,
+    URL,
     Choice,
     Document,
     needs_kubectl,
     one_file,
     only,
     rendered,
+    variables,
 )
 from server import ROOT, clean_environment, serving, wait_until
 
@@ -37,6 +42,7 @@ pytestmark = [
 ]
 
 REGISTRATIONS = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
+INSTALL_PAGE = (ROOT / "docs" / "en" / "install.md").read_text("utf-8")
 PROFILE = "configmaps/kube-system/eci-profile"
 
 
@@ -149,6 +155,53 @@ def test_an_installation_by_a_job_can_be_repeated(
     assert cluster.names() - before == expected
     done(run(tmp_path, cluster, "uninstall"))
     assert cluster.names() == before
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        *(Choice(host, certs) for host in HOSTS for certs in CERTS),
+        *(Choice(host, url=URL) for host in (*HOSTS[1:], "external")),
+        *(Choice(host, components=(BINDING, "on-virtual-node")) for host in HOSTS),
+        Choice("deployment", profile="kube-public/acs-profile"),
+    ],
+    ids=str,
+)
+def test_each_kind_of_file_can_be_applied_again_and_leaves_nothing(
+    choice: Choice, cluster: APIServer, tmp_path: Path
+) -> None:
+    assert f"HOST={choice.host}" in INSTALL_PAGE
+    assert f"`{choice.certs}`" in INSTALL_PAGE
+    before = cluster.names()
+    wanted = {**variables(choice), "IMAGE": IMAGE}
+    file = tmp_path / "eci-profile.yaml"
+    file.write_text(done(run(tmp_path, cluster, "manifest", **wanted)))
+    assert tuple(yaml.safe_load_all(file.read_text())) == one_file(choice)
+    environment = {**clean_environment(), "HOME": str(tmp_path)}
+    environment["KUBECONFIG"] = str(tmp_path / "admin.kubeconfig")
+
+    def kubectl(*arguments: str) -> None:
+        command = [shutil.which("kubectl") or "kubectl", *arguments, "-f", str(file)]
+        subprocess.run(command, env=environment, check=True, timeout=60)
+
+    kubectl("apply")
+    assert cluster.names() - before == resources(one_file(choice))
+    assert not any(key[1] in REGISTRATIONS and "webhooks" in o for key, o in all_of(cluster))
+    was = copy.deepcopy(cluster.objects)
+    kubectl("apply")
+    assert cluster.objects == was
+    kubectl("delete", "--ignore-not-found")
+    assert cluster.names() == before
+
+
+def test_the_install_page_names_the_hosts_and_certificates_that_there_are() -> None:
+    assert set(re.findall(r"\bHOST=(\w+)", INSTALL_PAGE)) == {*HOSTS, "external"}
+    table = INSTALL_PAGE.split("| `CERTS=` |")[1].split("\n\n")[0]
+    assert set(re.findall(r"^\| `([a-z-]+)`", table, re.MULTILINE)) == set(CERTS)
+
+
+def all_of(cluster: APIServer) -> list[tuple[Any, Document]]:
+    return list(cluster.objects.items())
 
 
 def test_pods_are_reviewed_while_a_job_takes_an_installation_over(
