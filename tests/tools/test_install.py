@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from apiserver import APIServer
-from cluster_jobs import JOB, Cluster
+from cluster_jobs import CRON_JOB, JOB, Cluster
 from cryptography import x509
 from front import front, make, needs_nginx
 from manifests import (
@@ -236,6 +236,24 @@ def test_pods_are_reviewed_while_a_job_takes_an_installation_over(
         taken_over.put_endpoints(pod.port)
         taken_over.done(JOB)
     assert len(cluster.get(*key)["webhooks"]) == 1
+
+
+def test_a_certificate_of_the_cron_job_can_be_renewed_by_hand(
+    cluster: APIServer, tmp_path: Path
+) -> None:
+    done(run(tmp_path, cluster, "install", IMAGE=IMAGE))
+    installed = Cluster(cluster, tmp_path, Choice("deployment"))
+    installed.done(CRON_JOB)
+    ca, certificate = secret(cluster, "eci-profile-ca"), secret(cluster, "eci-profile-tls")
+    done(run(tmp_path, cluster, "install", CERTS="self-signed", IMAGE=IMAGE))
+    assert secret(cluster, "eci-profile-tls") == certificate
+    done(run(tmp_path, cluster, "renew-certificate"))
+    assert secret(cluster, "eci-profile-tls")["tls.crt"] != certificate["tls.crt"]
+    assert secret(cluster, "eci-profile-ca")["tls.crt"] == ca["tls.crt"]
+    assert bundles(cluster) == {ca["tls.crt"]}
+    done(run(tmp_path, cluster, "install", IMAGE=IMAGE))
+    installed.done(CRON_JOB)
+    assert secret(cluster, "eci-profile-ca")["tls.crt"] == ca["tls.crt"]
 
 
 def test_every_webhook_of_the_bindings_component_gets_the_ca(

@@ -12,9 +12,12 @@ namespace=eci-profile
 has() { kubectl -n "$namespace" get secret "$1" -o name >/dev/null 2>&1; }
 # Not `kubectl apply`, which would keep the key in an annotation as well.
 put() {
-  verb=create
-  ! has "$1" || verb=replace
-  kubectl -n "$namespace" create secret generic "$@" --type=kubernetes.io/tls \
+  verb=create type=kubernetes.io/tls
+  if has "$1"; then
+    # Of one that CERTS=self-renewing has created, the type is another, and it can't be changed.
+    verb=replace type=$(kubectl -n "$namespace" get secret "$1" -o 'jsonpath={.type}')
+  fi
+  kubectl -n "$namespace" create secret generic "$@" --type="$type" \
     --dry-run=client -o yaml | kubectl "$verb" -f -
 }
 

@@ -32,6 +32,7 @@ from .status import (
     already_exists,
     conflict,
     forbidden,
+    immutable,
     unknown_resource,
 )
 from .wire import Fault, FaultKind, Listener, Request
@@ -440,6 +441,8 @@ class APIServer(Objects):
         written: Object = given
         if request.method == "PUT":
             self._check_version(key, written)
+            if written.get("type") != self.get(*key).get("type"):
+                raise immutable(key[1], key[3], "type")
         return written
 
     def _check_version(self, key: Key, written: Object) -> None:

@@ -52,6 +52,8 @@ class Objects:
                 labels = metadata.get("labels") or {}
                 metadata["labels"] = {**labels, "kubernetes.io/metadata.name": key[3]}
             found = {**written, "apiVersion": version, "metadata": metadata}
+            if resource == "secrets":
+                found.setdefault("type", "Opaque")
             if written["kind"] in ("Deployment", "Service"):
                 metadata["generation"] = 1
                 found["status"] = _ready(written["spec"].get("replicas", 1))

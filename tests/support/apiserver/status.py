@@ -68,3 +68,8 @@ def conflict(version: str, resource: str, name: str) -> StatusError:
 def already_exists(resource: str, name: str) -> StatusError:
     details = {"name": name, "kind": resource}
     return StatusError(409, "AlreadyExists", f'{resource} "{name}" already exists', details)
+
+
+def immutable(resource: str, name: str, field: str) -> StatusError:
+    why = f'{resource} "{name}" is invalid: {field}: Invalid value: field is immutable'
+    return StatusError(422, "Invalid", why, {"name": name, "kind": resource})
