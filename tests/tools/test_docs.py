@@ -8,12 +8,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import yaml
 from cli import run
+from pages import Block, Page, commands, read
 from server import ROOT, Server, clean_environment, serving
 
 from handler.settings import ServerSettings, Settings, described
@@ -27,48 +27,6 @@ LANGUAGES = [
     *((page, Path("docs/zh", page.name)) for page in PAGES if page.parent == Path("docs/en")),
 ]
 LONGEST_README = 150
-
-
-@dataclass
-class Block:
-    """A code block. ``info`` is what follows its fence: the language, then a file's name."""
-
-    info: str
-    line: int
-    lines: list[str] = field(default_factory=list)
-
-    @property
-    def text(self) -> str:
-        return "".join(f"{line}\n" for line in self.lines)
-
-
-@dataclass
-class Page:
-    """A page, taken apart. ``prose`` is what is outside of code blocks."""
-
-    prose: list[str] = field(default_factory=list)
-    blocks: list[Block] = field(default_factory=list)
-
-    @property
-    def headings(self) -> list[str]:
-        return [line for line in self.prose if line.startswith("#")]
-
-
-def read(path: Path) -> Page:
-    page, block = Page(), None
-    for number, line in enumerate((ROOT / path).read_text("utf-8").splitlines(), 1):
-        if line.lstrip().startswith("```"):
-            if block is None:
-                block = Block(line.strip().removeprefix("```"), number)
-                page.blocks.append(block)
-            else:
-                block = None
-        elif block is not None:
-            block.lines.append(line)
-        else:
-            page.prose.append(line)
-    assert block is None, f"{path}: a code block has no end"
-    return page
 
 
 def anchors(page: Page) -> list[str]:
@@ -204,23 +162,13 @@ def printed(command: str, folder: Path, port: int) -> str:
     return result.stdout
 
 
-def commands(block: Block) -> Iterator[tuple[str, str]]:
-    """Each command of a console block, and what it prints."""
-    for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
-        command, _, output = part.partition("\n")
-        yield command, output
-
-
 @pytest.mark.parametrize(
     "path", [path for path in PAGES if any(b.info == "console" for b in read(path).blocks)], ids=str
 )
 def test_commands_print_what_the_page_says(path: Path, folder: Path, running: Server) -> None:
-    page = read(path)
-    for block in page.blocks:
-        _, _, name = block.info.partition(" ")
-        if name:
-            (folder / name).write_text(block.text, "utf-8")
-    for block in page.blocks:
+    for block in read(path).blocks:
+        if block.file:  # a page may edit a file from step to step
+            (folder / block.file).write_text(block.text, "utf-8")
         if block.info != "console":
             continue
         assert block.text.startswith("$ ")
