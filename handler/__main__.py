@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from .author import check, completion, convert, explain, json_schema, plan, register
-from .author.command import USAGE, Parser, UsageError
+from .author.command import USAGE, Parser, UsageError, language
 from .install import commands as in_the_cluster
 from .version import VERSION
 
@@ -32,7 +32,7 @@ def main() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     except UsageError as error:
-        sys.stderr.write(f"eci-profile: {error}\n")
+        sys.stderr.write(f"eci-profile: {error.told(language())}\n")
         failed: int = getattr(arguments, "failed", USAGE)
         return failed
     return code

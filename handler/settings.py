@@ -121,6 +121,14 @@ class Settings:
         BeforeValidator(_upper),
         Setting("The lowest level that is logged", "`DEBUG`, `INFO`, `WARNING` or `ERROR`"),
     ] = "INFO"
+    language: Annotated[
+        Literal["en", "zh"],
+        Setting(
+            "The language of the command line, and of the refusal of an invalid profile."
+            " Logs, Events and warnings are in English always",
+            "`en` (English) or `zh` (Chinese)",
+        ),
+    ] = "en"
     page: Annotated[
         bool,
         Setting(

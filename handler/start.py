@@ -57,7 +57,7 @@ def build(settings: Settings) -> Function:
     if registrations and settings.registration:
         store.keep_registration(registrations, settings.registration)
     executor = BoundedExecutor("judging", _MOST_JUDGED)
-    admission = Admission(store, executor, bindings=settings.binding)
+    admission = Admission(store, executor, bindings=settings.binding, language=settings.language)
     if not settings.page:
         return Function(admission, store, settings.max_body)
     from .web.page import Page  # imported only if it is used, as below

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from ..cluster.store import Store
+from ..messages.message import Language
 from ..telemetry.records import Outcome
 from .bindings import judge_binding
 from .edits import judge_edit
@@ -27,13 +28,21 @@ class Admission:
     """Answers reviews. There is one per process, for one event loop.
 
     ``executor`` validates edits of the profile. ``bindings``: whether effects at binding are
-    switched on.
+    switched on. ``language``: that of a refused edit's message.
     """
 
-    def __init__(self, store: Store, executor: BoundedExecutor, *, bindings: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        executor: BoundedExecutor,
+        *,
+        bindings: bool = False,
+        language: Language = "en",
+    ) -> None:
         self._store = store
         self._executor = executor
         self._bindings = bindings
+        self._language: Language = language
 
     async def review(self, body: bytes) -> Reviewed:
         """Answer an AdmissionReview.
@@ -58,5 +67,7 @@ class Admission:
             and (request.namespace, request.name) == profile
         ):
             edit = read_edit(body)
-            return await judge_edit(self._executor, request, edit, bindings=self._bindings)
+            return await judge_edit(
+                self._executor, request, edit, bindings=self._bindings, language=self._language
+            )
         return Verdict(Outcome.IGNORED, facts_of(request))

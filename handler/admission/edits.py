@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..messages.message import Language, Message, translated
 from ..profiles.parse import ProfileError, parse
 from ..shorten import shorten
 from ..telemetry.records import Outcome
@@ -33,11 +34,17 @@ class _Judgement:
 
 
 async def judge_edit(
-    executor: BoundedExecutor, request: Envelope, edit: Edit, *, bindings: bool
+    executor: BoundedExecutor,
+    request: Envelope,
+    edit: Edit,
+    *,
+    bindings: bool,
+    language: Language,
 ) -> Verdict:
     """Judge the edit of a ConfigMap that is to be the profile. Raises BusyError.
 
-    ``bindings``: whether effects at binding are switched on.
+    ``bindings``: whether effects at binding are switched on. ``language`` is that of a refusal;
+    warnings are English, since they are sent in a header.
     """
     # A large profile takes a while; pods don't wait for it.
     judged = await executor.run(_judge, edit, bindings)
@@ -47,7 +54,7 @@ async def judge_edit(
     if judged.error:
         lines = judged.error.lines(_MOST_PROBLEMS)
         facts["problems"] = [shorten(line, _LONGEST_PROBLEM) for line in lines]
-        refusal = Response(allowed=False, refusal=_refusal(judged.error.count, lines))
+        refusal = Response(allowed=False, refusal=_refusal(judged.error, language))
         return Verdict(Outcome.PROFILE_REFUSED, facts, refusal)
     facts["warnings"] = len(judged.warnings)
     return Verdict(Outcome.PROFILE_ACCEPTED, facts, Response(warnings=judged.warnings))
@@ -68,8 +75,10 @@ def _judge(edit: Edit, bindings: bool) -> _Judgement:
     return _Judgement(found, changes=changed)
 
 
-def _refusal(count: int, lines: Sequence[str]) -> str:
+def _refusal(error: ProfileError, language: Language) -> str:
     """A problem a line: kubectl shows it as it is, and kubectl edit above the text edited."""
-    problems = "1 problem" if count == 1 else f"{count} problems"
-    shown = [f"  {line}" for line in lines]
-    return "\n".join((f"the profile was not saved, it has {problems}:", *shown))
+    count = error.count
+    problems = Message("1 problem") if count == 1 else Message("{count} problems", count=count)
+    message = Message("the profile was not saved, it has {problems}:", problems=problems)
+    shown = [f"  {line}" for line in error.lines(_MOST_PROBLEMS, language)]
+    return "\n".join((translated(message, language), *shown))

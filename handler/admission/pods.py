@@ -45,7 +45,7 @@ async def judge_pod(store: Store, request: Envelope, pod: Pod) -> Verdict:
     facts["placement"] = placement
     facts["warnings"] = len(response.warnings)
     if decision.unsupported:
-        facts["unsupported"] = decision.unsupported
+        facts["unsupported"] = list(map(str, decision.unsupported))
     share = Share(applied, placement or "")
     if others:
         facts.update(others.items())

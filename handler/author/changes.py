@@ -14,6 +14,7 @@ from ..decision.effects import Kind, added, effects_of
 from ..decision.matching import Labels, Matcher
 from ..decision.pod import Metadata, Pod, Spec
 from ..decision.scheduling import PodToleration
+from ..messages.message import Message
 from ..profiles.model import RECORD_ANNOTATION, Policy, Profile, Selector, VirtualNode
 from .explanation import NOT_ASKED
 from .inventory import NAME_LABEL
@@ -74,9 +75,9 @@ class Change:
     before: Outcome = Outcome()
     after: Outcome = Outcome()
     effects: tuple[EffectChange, ...] = ()
-    refused: str = ""
+    refused: Message | None = None
     refused_of: str = ""
-    unsupported: tuple[str, ...] = ()
+    unsupported: tuple[Message, ...] = ()
 
     @property
     def worth_telling(self) -> bool:
@@ -139,7 +140,7 @@ def at_binding(pod: Pod, decision: Decision, matcher: Matcher) -> dict[tuple[str
             each for each in (*decision.selectors, *matcher.effect_only) if _waits(each, node)
         ]
         waiting.sort(key=lambda each: each.rank)
-        at = f"binding to {node.name}" if node.name else "binding"
+        at = Message("binding to {node}", node=node.name) if node.name else Message("binding")
         kinds: tuple[Kind, Kind] = ("annotation", "label")
         for kind in kinds:
             entries = added(effects_of(kind, own[kind], waiting))

@@ -7,18 +7,20 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ..cluster.source import SourceError
 from ..lint.diagnostics import Diagnostic, examine
+from ..messages.message import Language, Message, message_of, translated
 from ..profiles.parse import count_selectors
-from ..profiles.problems import Problem
 from ..profiles.text import TextError
 from ..settings import Settings
-from .command import CLUSTER, UsageError, cluster, read_text, settings
+from .command import CLUSTER, UsageError, cluster, complain, read_text, settings
 from .profile_file import ProfileFile, read_profile
 
 __all__ = ["add_to"]
+
+_SEVERITIES = {"error": Message("error"), "warning": Message("warning")}
 
 _DESCRIPTION = """
 Say what is wrong or hardly meant in a profile, each at its line and column.
@@ -58,19 +60,33 @@ class _Line:
     file: str
     line: int
     column: int
-    severity: str
+    severity: Literal["error", "warning"]
     path: str
-    message: str
+    message: Message
 
-    def __str__(self) -> str:
+    def told(self, language: Language) -> str:
+        """As compilers write it."""
         where = f"{self.file}:{self.line}:{self.column}"
-        return f"{where}: {self.severity}: {self.path}: {self.message}"
+        severity = translated(_SEVERITIES[self.severity], language)
+        return f"{where}: {severity}: {self.path}: {translated(self.message, language)}"
 
-    def annotation(self) -> str:
+    def annotation(self, language: Language) -> str:
         """As a workflow command, which GitHub shows at the line (@actions/core, command.ts)."""
         places = {"file": self.file, "line": self.line, "col": self.column}
-        told = ",".join(f"{name}={_escaped(str(at), ':,')}" for name, at in places.items())
-        return f"::{self.severity} {told}::{_escaped(f'{self.path}: {self.message}')}"
+        where = ",".join(f"{name}={_escaped(str(at), ':,')}" for name, at in places.items())
+        text = _escaped(f"{self.path}: {translated(self.message, language)}")
+        return f"::{self.severity} {where}::{text}"
+
+    def to_json(self, language: Language) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "file": self.file,
+            "line": self.line,
+            "column": self.column,
+            "severity": self.severity,
+            "path": self.path,
+            "message": translated(self.message, language),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +107,14 @@ def _run(arguments: argparse.Namespace) -> int:
     counts = [each.selectors for each in checked if each.selectors is not None]
     selectors = sum(counts) if len(counts) == len(checked) else None
     if arguments.output == "json":
-        fields = ("file", "line", "column", "severity", "path", "message")
-        problems = [{field: getattr(line, field) for field in fields} for line in lines]
+        problems = [line.to_json(chosen.language) for line in lines]
         answer = {"valid": not errors, "selectors": selectors, "problems": problems}
         sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
         return 1 if errors else 0
     for line in lines:
-        shown = line.annotation() if arguments.output == "github" else str(line)
-        sys.stdout.write(f"{shown}\n")
-    read = f"{_count(selectors, 'selector')}: " if selectors is not None else ""
-    found = f"{_count(errors, 'error')}, {_count(len(lines) - errors, 'warning')}"
-    sys.stderr.write(f"{read}{found}\n")
+        told = line.annotation if arguments.output == "github" else line.told
+        sys.stdout.write(f"{told(chosen.language)}\n")
+    complain(_summary(selectors, errors, len(lines) - errors))
     return 1 if errors else 0
 
 
@@ -118,7 +131,7 @@ def _of_file(path: str, chosen: Settings) -> _Checked:
     except TextError as error:
         return _Checked([_Line(shown, *error.position, "error", "YAML", error.message)])
     except LookupError as error:
-        raise UsageError(f"{shown}: {error.args[0]}") from None
+        raise UsageError(message_of(error), shown) from None
     lines = [_in_file(shown, file, diagnostic) for diagnostic in examine(file.data)]
     return _Checked(lines, count_selectors(file.data))
 
@@ -128,7 +141,13 @@ def _in_file(shown: str, file: ProfileFile, diagnostic: Diagnostic) -> _Line:
     (line, column), exact = file.position(problem.root, diagnostic.position)
     message = problem.message
     if not exact:
-        message += " (line {}, column {} of the text here)".format(*diagnostic.position)
+        inner_line, inner_column = diagnostic.position
+        message = Message(
+            "{message} (line {line}, column {column} of the text here)",
+            message=message,
+            line=inner_line,
+            column=inner_column,
+        )
     return _Line(shown, line, column, diagnostic.severity, problem.path, message)
 
 
@@ -137,20 +156,33 @@ def _of_cluster(_: str, chosen: Settings) -> _Checked:
     try:
         data: Mapping[str, object] = source.config_map(chosen.namespace, chosen.name).data
     except SourceError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(message_of(error)) from None
     try:
         version = source.version()
     except SourceError:  # not every user may ask for it
         version = None
     shown = f"{chosen.namespace}/{chosen.name}"
-    lines = [_in_key(shown, each.problem, each) for each in examine(data, version)]
+    lines = [_in_key(shown, each) for each in examine(data, version)]
     return _Checked(lines, count_selectors(data))
 
 
-def _in_key(shown: str, problem: Problem, diagnostic: Diagnostic) -> _Line:
+def _in_key(shown: str, diagnostic: Diagnostic) -> _Line:
+    problem = diagnostic.problem
     file = f"{shown}/{problem.root}"
     return _Line(file, *diagnostic.position, diagnostic.severity, problem.path, problem.message)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _summary(selectors: int | None, errors: int, warnings: int) -> Message:
+    found = Message(
+        "{errors}, {warnings}",
+        errors=Message("1 error") if errors == 1 else Message("{count} errors", count=errors),
+        warnings=Message("1 warning")
+        if warnings == 1
+        else Message("{count} warnings", count=warnings),
+    )
+    if selectors is None:
+        return found
+    read = (
+        Message("1 selector") if selectors == 1 else Message("{count} selectors", count=selectors)
+    )
+    return Message("{selectors}: {found}", selectors=read, found=found)

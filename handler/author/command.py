@@ -9,13 +9,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from ..cluster.source import SourceError
+from ..messages.message import Language, Message, Quoted, message_of, translated
 from ..profiles import manifests
+from ..profiles.parse import ProfileError
+from ..profiles.problems import MAX_PROBLEMS
 from ..settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from ..cluster.apiserver import ClusterSource
 
-__all__ = ["CLUSTER", "USAGE", "Parser", "UsageError", "cluster", "read_text", "settings"]
+__all__ = [
+    "CLUSTER",
+    "USAGE",
+    "Parser",
+    "UsageError",
+    "cluster",
+    "complain",
+    "language",
+    "read_text",
+    "settings",
+    "unreadable",
+]
 
 CLUSTER = "cluster"
 """What stands for the cluster where else a file is named."""
@@ -33,7 +47,26 @@ class Parser(argparse.ArgumentParser):
 
 
 class UsageError(Exception):
-    """What was asked for can't be done; the message is one sentence that says why."""
+    """What was asked for can't be done; the message is one sentence that says why.
+
+    ``where`` is the file that it is about, and perhaps line and column. ``invalid`` are the
+    problems of a profile.
+    """
+
+    def __init__(
+        self, message: Message, *where: str | int, invalid: ProfileError | None = None
+    ) -> None:
+        super().__init__(message)
+        self._message = message
+        self._where = ":".join(map(str, where))
+        self._invalid = invalid
+
+    def told(self, language: Language) -> str:
+        """The sentence in a language, and a line for each problem."""
+        message = translated(self._message, language)
+        sentence = f"{self._where}: {message}" if self._where else message
+        problems = self._invalid.lines(MAX_PROBLEMS, language) if self._invalid else []
+        return "\n  ".join((sentence, *problems))
 
 
 def settings() -> Settings:
@@ -41,7 +74,20 @@ def settings() -> Settings:
     try:
         return Settings.read(os.environ)
     except SettingsError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(message_of(error)) from None
+
+
+def language() -> Language:
+    """The language of the settings; English if they are wrong."""
+    try:
+        return Settings.read(os.environ).language
+    except SettingsError:
+        return "en"
+
+
+def complain(message: Message) -> None:
+    """Tell something on standard error."""
+    sys.stderr.write(f"{translated(message, language())}\n")
 
 
 def read_text(path: str) -> str:
@@ -52,11 +98,17 @@ def read_text(path: str) -> str:
         with Path(path).open("rb") as stream:
             return manifests.read_text(stream)
     except OSError as error:
-        raise UsageError(f"{path} can't be read: {error.strerror}") from None
+        raise unreadable(path, error) from None
     except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8 text") from None
+        raise UsageError(Message("{file} is not UTF-8 text", file=path)) from None
     except ValueError as error:
-        raise UsageError(f"{path}: {error}") from None
+        raise UsageError(message_of(error), path) from None
+
+
+def unreadable(path: str, error: OSError) -> UsageError:
+    """What there is to say of a file that can't be read."""
+    reason = Quoted(error.strerror or str(error))
+    return UsageError(Message("{file} can't be read: {reason}", file=path, reason=reason))
 
 
 def cluster() -> ClusterSource:
@@ -67,4 +119,4 @@ def cluster() -> ClusterSource:
     try:
         return ClusterSource(1)
     except SourceError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(message_of(error)) from None

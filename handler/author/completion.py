@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any
 
+from ..messages.message import Message
 from .command import UsageError
 
 __all__ = ["add_to"]
@@ -37,7 +38,9 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         import shtab
     except ImportError:  # of the extra "completion": nothing else needs it
-        message = "completion needs shtab: install with the extra completion, or pip install shtab"
+        message = Message(
+            "completion needs shtab: install with the extra completion, or pip install shtab"
+        )
         raise UsageError(message) from None
     parser: argparse.ArgumentParser = arguments.parser_of(_PROGRAM)
     for each in (parser, *_commands(parser)):

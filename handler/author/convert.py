@@ -12,12 +12,12 @@ from typing import Any
 import yaml
 
 from ..cluster.source import NotFoundError, SourceError
+from ..messages.message import Language, Message, message_of
 from ..profiles.manifests import Manifest, read_manifests
 from ..profiles.parse import ProfileError, parse
-from ..profiles.problems import MAX_PROBLEMS
 from ..profiles.schema import of_the_crd
 from ..profiles.text import TextError
-from .command import CLUSTER, UsageError, cluster, read_text, settings
+from .command import CLUSTER, UsageError, cluster, complain, read_text, settings
 from .selector_objects import GROUP, KIND, Conversion, Remark, convert_objects, overlap
 
 __all__ = ["add_to"]
@@ -27,12 +27,6 @@ Write a ConfigMap with the selectors of {KIND} objects ({GROUP}/v1 and v1beta1).
 has no counterpart, is told on standard error.
 Exit code: 0 if all is converted, 1 if something was lost, 2 if there is nothing to convert.
 """
-_ONE_WINS = (
-    "note: the CRD's component applies one matching selector only; here the effects of all matching"
-    ' selectors apply, and "{}" and "{}" can match the same pod'
-)
-_AT_BINDING = "note: effects at binding need the component effects-at-binding"
-_LABELS_AT_BINDING = ", their labels Kubernetes 1.35 or later"
 
 
 def add_to(commands: Any) -> None:
@@ -60,14 +54,15 @@ class _Found:
     objects: list[dict[str, Any]]
     manifests: list[Manifest]
 
-    def line(self, remark: Remark) -> str:
+    def line(self, remark: Remark, language: Language) -> str:
         """A remark as it is told."""
+        told = remark.told(language)
         if not self.manifests:
-            return str(remark)
+            return told
         manifest = self.manifests[remark.index]
         place, exact = manifest.document.find((*manifest.location, *remark.location))
         at = place.key if remark.at_key and exact and place.key else place.value
-        return "{}:{}:{}: {}".format(self.shown, *at, remark)
+        return "{}:{}:{}: {}".format(self.shown, *at, told)
 
 
 class _Block(str):
@@ -90,14 +85,24 @@ def _run(arguments: argparse.Namespace) -> int:
     path = arguments.objects
     found = _of_cluster() if path == CLUSTER else _of_file(path)
     if not found.objects:
-        raise UsageError(f"{found.shown} has no {KIND} objects of {GROUP}")
+        raise UsageError(
+            Message(
+                "{source} has no {kind} objects of {group}",
+                source=found.shown,
+                kind=KIND,
+                group=GROUP,
+            )
+        )
     conversion = convert_objects(found.objects)
     lost = any(remark.severity == "lost" for remark in conversion.remarks)
-    sys.stderr.writelines(f"{found.line(remark)}\n" for remark in conversion.remarks)
+    sys.stderr.writelines(
+        f"{found.line(remark, chosen.language)}\n" for remark in conversion.remarks
+    )
     if not conversion.selectors:  # an empty profile would only overwrite one
         return 1
     text = json.dumps(conversion.selectors, indent=2, ensure_ascii=False) + "\n"
-    sys.stderr.writelines(f"{note}\n" for note in _notes(conversion, text))
+    for note in _notes(conversion, text):
+        complain(note)
     config_map = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -108,23 +113,35 @@ def _run(arguments: argparse.Namespace) -> int:
     return 1 if lost else 0
 
 
-def _notes(conversion: Conversion, text: str) -> Iterator[str]:
+def _notes(conversion: Conversion, text: str) -> Iterator[Message]:
     """What is to be said of the profile as a whole."""
     try:
         profile = parse({"selectors": text})
     except ProfileError as error:  # each is valid, but all may be too large
-        message = "\n  ".join(error.lines(MAX_PROBLEMS))
-        raise UsageError(f"the selectors make no valid profile:\n  {message}") from None
+        message = Message("the selectors make no valid profile:")
+        raise UsageError(message, invalid=error) from None
     if pair := overlap(profile.selectors):
-        yield _ONE_WINS.format(*pair)
+        one, other = pair
+        yield Message(
+            "note: the CRD's component applies one matching selector only; here the effects of all"
+            ' matching selectors apply, and "{one}" and "{other}" can match the same pod',
+            one=one,
+            other=other,
+        )
     at_binding = [
         selector["effect"]
         for selector in conversion.selectors
         if selector.get("effect", {}).get("at") == "binding"
     ]
     if at_binding:
-        with_labels = any("labels" in effect for effect in at_binding)
-        yield _AT_BINDING + (_LABELS_AT_BINDING if with_labels else "")
+        yield (
+            Message(
+                "note: effects at binding need the component effects-at-binding, their labels"
+                " Kubernetes 1.35 or later"
+            )
+            if any("labels" in effect for effect in at_binding)
+            else Message("note: effects at binding need the component effects-at-binding")
+        )
 
 
 def _of_file(path: str) -> _Found:
@@ -132,10 +149,9 @@ def _of_file(path: str) -> _Found:
     try:
         manifests = list(_selectors(text))
     except TextError as error:
-        line, column = error.position
-        raise UsageError(f"{shown}:{line}:{column}: {error.message}") from None
+        raise UsageError(error.message, shown, *error.position) from None
     except ValueError as error:
-        raise UsageError(f"{shown}: {error}") from None
+        raise UsageError(message_of(error), shown) from None
     return _Found(shown, [manifest.value for manifest in manifests], manifests)
 
 
@@ -166,6 +182,12 @@ def _of_cluster() -> _Found:
         except NotFoundError:
             continue
         except SourceError as error:
-            raise UsageError(str(error)) from None
-        return _Found("the cluster", items, [])
-    raise UsageError(f"the cluster has no {KIND} objects: its API server doesn't know {GROUP}")
+            raise UsageError(message_of(error)) from None
+        return _Found(Message("the cluster"), items, [])
+    raise UsageError(
+        Message(
+            "the cluster has no {kind} objects: its API server doesn't know {group}",
+            kind=KIND,
+            group=GROUP,
+        )
+    )

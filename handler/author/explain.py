@@ -10,19 +10,20 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Protocol
 
-from ..admission.warnings import warnings
+from ..admission.warnings import KINDS, warnings
 from ..cluster.file import NAME_LABEL, Objects, read_objects
 from ..cluster.source import ConfigMap, NotFoundError, SourceError
 from ..decision.decide import Decision
 from ..decision.effects import Effect
 from ..decision.matching import Matcher
+from ..messages.message import Language, Message, message_of, translated
 from ..profiles.labels import parse_labels
 from ..profiles.model import Requirement
 from ..profiles.parse import ProfileError, parse
-from ..profiles.problems import MAX_PROBLEMS, show
+from ..profiles.problems import show
 from ..profiles.text import TextError
 from ..settings import Settings
-from .command import CLUSTER, UsageError, cluster, read_text, settings
+from .command import CLUSTER, UsageError, cluster, complain, read_text, settings
 from .explanation import (
     PLACEMENTS,
     Explanation,
@@ -44,13 +45,15 @@ Any object with a pod template will do: a Deployment or a CronJob, an Argo Rollo
 Service, Lists and streams of them; others are passed over.
 """
 _LEFT_ALONE = {
-    "not-asked": "the registration leaves its namespace out, so the function isn't asked about it",
-    "bound": "it has a nodeName: its node is chosen already",
-    "mirror": "it is a mirror pod: the kubelet runs it already",
-    "daemonset": "its controller is a DaemonSet: its node is chosen already",
-    "opt-out": 'it is labelled alibabacloud.com/eci: "false"',
+    "not-asked": Message(
+        "the registration leaves its namespace out, so the function isn't asked about it"
+    ),
+    "bound": Message("it has a nodeName: its node is chosen already"),
+    "mirror": Message("it is a mirror pod: the kubelet runs it already"),
+    "daemonset": Message("its controller is a DaemonSet: its node is chosen already"),
+    "opt-out": Message('it is labelled alibabacloud.com/eci: "false"'),
 }
-_UNKNOWN = "unknown: give --namespace-labels"
+_NONE = Message("none")
 _Answer = tuple[PlannedPod, str, Mapping[str, str] | None, Explanation]
 
 _COLOURS = {"+": "\033[32m", "-": "\033[31m", "@": "\033[36m"}
@@ -111,15 +114,15 @@ def _run(arguments: argparse.Namespace) -> int:
     path = arguments.pods or arguments.file
     profile = arguments.profile or (chosen.file if chosen.provider == "file" else CLUSTER)
     if path == profile == "-":
-        raise UsageError("only one of the pods and the profile can be standard input")
+        raise UsageError(Message("only one of the pods and the profile can be standard input"))
     source: _Source = _Cluster() if profile == CLUSTER else _File(profile)
     shown = "<stdin>" if path == "-" else path
     try:
         pods = list(read_pods(read_text(path)))
     except PodError as error:
-        raise UsageError("{}:{}:{}: {}".format(shown, *error.position, error)) from None
+        raise UsageError(error.message, shown, *error.position) from None
     if not pods:
-        raise UsageError(f"{shown} has no pod, and nothing that makes one")
+        raise UsageError(Message("{file} has no pod, and nothing that makes one", file=shown))
     matcher = _matcher(source, chosen)
     given: Mapping[str, str] | None = arguments.namespace_labels
 
@@ -144,25 +147,25 @@ def _run(arguments: argparse.Namespace) -> int:
     for pod in pods:  # before anything is written
         labels_of(arguments.namespace or pod.namespace)
     # One after another, for each has a verdict of each selector.
-    _write(map(answer, pods), arguments.output)
+    _write(map(answer, pods), arguments.output, chosen.language)
     return 0
 
 
-def _write(answers: Iterator[_Answer], output: str) -> None:
+def _write(answers: Iterator[_Answer], output: str, language: Language) -> None:
     match output:
         case "text":
             coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
             for number, answer in enumerate(answers):
                 separator = "\n" if number else ""
-                sys.stdout.write(separator + "\n".join(_text(*answer, coloured)) + "\n")
+                sys.stdout.write(separator + "\n".join(_text(*answer, coloured, language)) + "\n")
         case "patch":
             for *_, explanation in answers:
                 sys.stdout.write(json.dumps(explanation.decision.operations) + "\n")
         case "json":
-            documents = [document(*answer) for answer in answers]
+            documents = [document(*answer, language) for answer in answers]
             sys.stdout.write(json.dumps(documents, indent=2, ensure_ascii=False) + "\n")
         case "yaml":
-            documents = [document(*answer) for answer in answers]
+            documents = [document(*answer, language) for answer in answers]
             sys.stdout.write(to_yaml(documents))
 
 
@@ -189,9 +192,9 @@ class _File:
         try:
             self._objects = read_objects(text)
         except TextError as error:
-            raise UsageError("{}:{}:{}: {}".format(shown, *error.position, error.message)) from None
+            raise UsageError(error.message, shown, *error.position) from None
         except ValueError as error:
-            raise UsageError(f"{shown}: {error}") from None
+            raise UsageError(message_of(error), shown) from None
 
     def config_map(self, namespace: str, name: str) -> ConfigMap | None:
         return self._objects.config_map(namespace, name)
@@ -210,28 +213,31 @@ class _Cluster:
         except NotFoundError:
             return None
         except SourceError as error:
-            raise UsageError(str(error)) from None
+            raise UsageError(message_of(error)) from None
 
     def namespace_labels(self, name: str) -> Mapping[str, str]:
         try:
             return self._source.namespace_labels(name)
         except NotFoundError:
-            message = f"there is no namespace {name}; give --namespace or --namespace-labels"
+            message = Message(
+                "there is no namespace {name}; give --namespace or --namespace-labels", name=name
+            )
             raise UsageError(message) from None
         except SourceError as error:
-            raise UsageError(str(error)) from None
+            raise UsageError(message_of(error)) from None
 
 
 def _matcher(source: _Source, chosen: Settings) -> Matcher:
     config_map = source.config_map(chosen.namespace, chosen.name)
     if config_map is None:
         config_map = ConfigMap({})
-        sys.stderr.write(f"there is no profile {chosen.namespace}/{chosen.name}\n")
+        name = f"{chosen.namespace}/{chosen.name}"
+        complain(Message("there is no profile {name}", name=name))
     try:
         return Matcher(parse(config_map.data))
     except ProfileError as error:
-        message = "the profile is not valid (check says where):"
-        raise UsageError("\n  ".join((message, *error.lines(MAX_PROBLEMS)))) from None
+        message = Message("the profile is not valid (check says where):")
+        raise UsageError(message, invalid=error) from None
 
 
 def _text(
@@ -240,76 +246,115 @@ def _text(
     labels: Mapping[str, str] | None,
     explanation: Explanation,
     coloured: bool,
+    language: Language,
 ) -> Iterator[str]:
-    yield from _heading(pod, namespace, labels)
+    def told(message: str) -> str:
+        return translated(message, language)
+
+    yield from map(told, _heading(pod, namespace, labels))
     decision = explanation.decision
-    if decision.untouched:
-        yield f"\nLeft alone: {_LEFT_ALONE[decision.untouched]}"
-        return
-    yield "\nSelectors, in the order in which they count:"
-    for verdict in explanation.verdicts:
-        colour = (_GREEN if verdict.matches else _DIM) if coloured else ""
-        yield f"  {colour}{_verdict(verdict)}{colour and _END}"
-    if not explanation.verdicts:
-        yield "  none"
-    if any(verdict.matches is None for verdict in explanation.verdicts):
-        yield "  Below, those that are unknown are taken not to match."
-    if decision.effects:
-        yield "\nEffects:"
-        for effect in decision.effects:
-            yield f"  {_effect(effect)}"
-    if waiting := at_binding(explanation):
-        yield "\nEffects if it is bound to a virtual node, unless it has them then:"
-        for entry in waiting:
-            yield "  {kind} {key}: {shown} of {selector}".format(
-                shown=show(entry["value"]), **entry
-            )
-    yield f"\nPlacement: {_placement(decision)}"
-    for warning in warnings(decision):
-        yield f"Warning: {warning}"
     yield ""
-    yield from _diff(pod.value, explanation.patched(pod.value), coloured)
+    if decision.untouched:
+        yield told(Message("Left alone: {reason}", reason=_LEFT_ALONE[decision.untouched]))
+        return
+    yield told(Message("Selectors, in the order in which they count:"))
+    for line, colour in _verdicts(explanation):
+        yield f"  {colour}{told(line)}{_END}" if coloured and colour else f"  {told(line)}"
+    if decision.effects:
+        yield ""
+        yield told(Message("Effects:"))
+        for effect in decision.effects:
+            yield f"  {told(_effect(effect))}"
+    if waiting := at_binding(explanation):
+        yield ""
+        yield told(Message("Effects if it is bound to a virtual node, unless it has them then:"))
+        for entry in waiting:
+            yield f"  {told(_waiting(entry))}"
+    yield ""
+    yield told(Message("Placement: {placement}", placement=_placement(decision)))
+    for warning in warnings(decision):
+        yield told(Message("Warning: {warning}", warning=warning))
+    yield ""
+    lines = _diff(pod.value, explanation.patched(pod.value), coloured)
+    yield from map(told, lines)
 
 
 def _heading(pod: PlannedPod, namespace: str, labels: Mapping[str, str] | None) -> Iterator[str]:
     at = f" ({pod.template})" if pod.template else ""
-    yield f"{pod.kind} {pod.name or '(without a name)'}{at}, namespace {namespace}"
-    yield "  labels: " + _listed((pod.pod.metadata and pod.pod.metadata.labels) or {})
+    name = pod.name or Message("(without a name)")
+    yield Message(
+        "{kind} {name}{at}, namespace {namespace}",
+        kind=pod.kind,
+        name=name,
+        at=at,
+        namespace=namespace,
+    )
+    own = _listed((pod.pod.metadata and pod.pod.metadata.labels) or {})
+    yield Message("  labels: {labels}", labels=own)
     if pod.unknown:
-        yield f"  labels with values not known yet: {', '.join(sorted(pod.unknown))}"
+        unknown = ", ".join(sorted(pod.unknown))
+        yield Message("  labels with values not known yet: {labels}", labels=unknown)
     if not pod.labels_complete:
-        yield f"  labels that the controller of a {pod.kind} adds: unknown"
+        yield Message("  labels that the controller of a {kind} adds: unknown", kind=pod.kind)
     if labels is None:
-        yield f"  namespace labels: {NAME_LABEL}={namespace}, others {_UNKNOWN}"
+        yield Message(
+            "  namespace labels: {known}, others unknown: give --namespace-labels",
+            known=f"{NAME_LABEL}={namespace}",
+        )
     else:
-        yield f"  namespace labels: {_listed(labels)}"
+        yield Message("  namespace labels: {labels}", labels=_listed(labels))
 
 
 def _listed(labels: Mapping[str, str]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in labels.items()) or "none"
+    return ", ".join(f"{key}={value}" for key, value in labels.items()) or _NONE
 
 
-def _verdict(verdict: Verdict) -> str:
+def _verdicts(explanation: Explanation) -> Iterator[tuple[Message, str]]:
+    """A line for each selector, with its colour."""
+    for verdict in explanation.verdicts:
+        yield _verdict(verdict), _GREEN if verdict.matches else _DIM
+    if not explanation.verdicts:
+        yield _NONE, ""
+    if any(verdict.matches is None for verdict in explanation.verdicts):
+        yield Message("Below, those that are unknown are taken not to match."), ""
+
+
+def _verdict(verdict: Verdict) -> Message:
     selector = verdict.selector
     if verdict.matches:
-        notes = [
-            *(["audit: changes nothing"] if selector.mode == "audit" else []),
-            *([f"takes {selector.percentage} % of such pods"] if selector.percentage < 100 else []),
-        ]
-        noted = f" ({', '.join(notes)})" if notes else ""
-        return f"match     {selector.name}{noted}"
+        notes = []
+        if selector.mode == "audit":
+            notes.append(Message("audit: changes nothing"))
+        if selector.percentage < 100:
+            notes.append(Message("takes {share} % of such pods", share=selector.percentage))
+        if notes:
+            return Message("match     {name} ({notes})", name=selector.name, notes=tuple(notes))
+        return Message("match     {name}", name=selector.name)
     if verdict.failed is None:
-        off = "it is off" if selector.mode == "off" else "it is for pods that go to a virtual node"
-        return f"no match  {selector.name}: {off}"
-    actual = "is absent" if verdict.actual is None else f"is {show(verdict.actual)}"
-    wanted = f"{selector.name}: {verdict.side} wants {_requirement(verdict.failed)}"
-    if verdict.matches is None:
-        of_the_pod = verdict.side == "objectSelector"
-        why = (
-            "which is not known before the pod is created" if of_the_pod else f"which is {_UNKNOWN}"
+        off = (
+            Message("it is off")
+            if selector.mode == "off"
+            else Message("it is for pods that go to a virtual node")
         )
-        return f"unknown   {wanted}, {why}"
-    return f"no match  {wanted}, but it {actual}"
+        return Message("no match  {name}: {reason}", name=selector.name, reason=off)
+    wanted = Message(
+        "{name}: {side} wants {requirement}",
+        name=selector.name,
+        side=verdict.side or "",
+        requirement=_requirement(verdict.failed),
+    )
+    if verdict.matches is None:
+        why = (
+            Message("which is not known before the pod is created")
+            if verdict.side == "objectSelector"
+            else Message("which is unknown: give --namespace-labels")
+        )
+        return Message("unknown   {wanted}, {why}", wanted=wanted, why=why)
+    if verdict.actual is None:
+        return Message("no match  {wanted}, but it is absent", wanted=wanted)
+    return Message(
+        "no match  {wanted}, but it is {value}", wanted=wanted, value=show(verdict.actual)
+    )
 
 
 def _requirement(requirement: Requirement) -> str:
@@ -317,35 +362,71 @@ def _requirement(requirement: Requirement) -> str:
     return f"{requirement.key} {requirement.operator}{f' [{values}]' if values else ''}"
 
 
-def _effect(effect: Effect) -> str:
+def _effect(effect: Effect) -> Message:
+    name, kept = effect.selector, show(effect.kept)
     match effect.result:
         case "added":
-            what = f"added by {effect.selector}"
+            what = Message("added by {name}", name=name)
         case "same":
-            what = f"of {effect.selector}, the pod has it already"
+            what = Message("of {name}, the pod has it already", name=name)
         case "own":
-            what = f"of {effect.selector} loses, the pod's own {show(effect.kept)} stays"
+            what = Message("of {name} loses, the pod's own {kept} stays", name=name, kept=kept)
+        case "other" if effect.kept == effect.value:
+            what = Message(
+                "of {name}, {keeper} has added it", name=name, keeper=effect.keeper or ""
+            )
         case "other":
-            what = f"of {effect.selector} loses to {show(effect.kept)} of {effect.keeper}"
+            what = Message(
+                "of {name} loses to {kept} of {keeper}",
+                name=name,
+                kept=kept,
+                keeper=effect.keeper or "",
+            )
         case "left-out":
-            what = f"of {effect.selector} is left out, the pod's annotations would be too large"
-    if effect.result == "other" and effect.kept == effect.value:
-        what = f"of {effect.selector}, {effect.keeper} has added it"
-    return f"{effect.kind} {effect.key}: {show(effect.value)} {what}"
+            what = Message(
+                "of {name} is left out, the pod's annotations would be too large", name=name
+            )
+    return Message(
+        "{kind} {key}: {value} {what}",
+        kind=KINDS[effect.kind],
+        key=effect.key,
+        value=show(effect.value),
+        what=what,
+    )
 
 
-def _placement(decision: Decision) -> str:
+def _waiting(entry: Mapping[str, str]) -> Message:
+    kind = KINDS["annotation" if entry["kind"] == "annotation" else "label"]
+    return Message(
+        "{kind} {key}: {value} of {name}",
+        kind=kind,
+        key=entry["key"],
+        value=show(entry["value"]),
+        name=entry["selector"],
+    )
+
+
+def _placement(decision: Decision) -> Message:
     if decision.placer is None or decision.placement is None:
-        return f"unchanged, no selector {'places it' if decision.selectors else 'matches'}"
-    decided = f"{decision.placement} of {decision.placer.name}"
-    refused = "refused, see the warning" if decision.refusal else PLACEMENTS[decision.placement]
-    return f"{decided}: {refused}"
+        return (
+            Message("unchanged, no selector places it")
+            if decision.selectors
+            else Message("unchanged, no selector matches")
+        )
+    return Message(
+        "{policy} of {name}: {where}",
+        policy=decision.placement,
+        name=decision.placer.name,
+        where=Message("refused, see the warning")
+        if decision.refusal
+        else PLACEMENTS[decision.placement],
+    )
 
 
 def _diff(before: Any, after: Any, coloured: bool) -> Iterator[str]:
     lines = diff(before, after)
     for number, line in enumerate(lines):
         colour = _COLOURS["@" if number < 2 else line[0]] if coloured and line[0] != " " else ""
-        yield f"{colour}{line}{colour and _END}"
+        yield f"{colour}{line}{_END}" if colour else line
     if not lines:
-        yield "The pod stays as it is."
+        yield Message("The pod stays as it is.")

@@ -15,6 +15,7 @@ from ..decision.decide import Decision, decide_pod, left_alone
 from ..decision.failure import Side
 from ..decision.matching import Matcher
 from ..decision.pod import Pod
+from ..messages.message import Language, Message, translated
 from ..profiles.model import Policy, Requirement, Selector
 from .workloads import PlannedPod
 
@@ -36,11 +37,11 @@ NOT_ASKED = "kubernetes.io/metadata.name", ("kube-system", "eci-profile")
 
 _ANY = "\0"  # no value of a label, so no selector asks for it
 
-PLACEMENTS: Mapping[Policy, str] = {
-    "virtualNodeOnly": "on the virtual node",
-    "fair": "on the virtual node or any other",
-    "normalNodePrefer": "on the virtual node where others are full",
-    "normalNodeOnly": "not on the virtual node",
+PLACEMENTS: Mapping[Policy, Message] = {
+    "virtualNodeOnly": Message("on the virtual node"),
+    "fair": Message("on the virtual node or any other"),
+    "normalNodePrefer": Message("on the virtual node where others are full"),
+    "normalNodeOnly": Message("not on the virtual node"),
 }
 """Where the pods of each policy go."""
 _MOST_LINES = 10_000  # of a pod, to find the differences; the time may grow with their square
@@ -108,8 +109,8 @@ class Explanation:
         patched: dict[str, Any] = jsonpatch.apply_patch(pod, self.decision.operations)
         return patched
 
-    def to_json(self) -> dict[str, Any]:
-        """The explanation as JSON has it."""
+    def to_json(self, language: Language) -> dict[str, Any]:
+        """The explanation as JSON has it, with warnings in a language."""
         decision = self.decision
         waiting = at_binding(self)
         return {
@@ -117,8 +118,8 @@ class Explanation:
             "selectors": [_verdict(verdict) for verdict in self.verdicts],
             "effects": [asdict(effect) for effect in decision.effects],
             **({"atBinding": waiting} if waiting else {}),
-            "placement": _placement(decision),
-            "warnings": warnings(decision),
+            "placement": _placement(decision, language),
+            "warnings": [translated(each, language) for each in warnings(decision)],
             "patch": decision.operations,
         }
 
@@ -128,10 +129,11 @@ def document(
     namespace: str,
     namespace_labels: Mapping[str, str] | None,
     explanation: Explanation,
+    language: Language = "en",
 ) -> dict[str, Any]:
     """The explanation as JSON has it, with the pod it is of and what becomes of it.
 
-    The labels of a namespace are None where they aren't known.
+    Warnings are in the language. The labels of a namespace are None where they aren't known.
     """
     return {
         "kind": planned.kind,
@@ -140,7 +142,7 @@ def document(
         "namespace": namespace,
         "namespaceLabels": None if namespace_labels is None else dict(namespace_labels),
         **({"unknownLabels": sorted(planned.unknown)} if planned.unknown else {}),
-        **explanation.to_json(),
+        **explanation.to_json(language),
         "pod": explanation.patched(planned.value),
     }
 
@@ -151,7 +153,11 @@ def diff(before: Any, after: Any) -> list[str]:
         return []
     old, new = to_yaml(before).splitlines(), to_yaml(after).splitlines()
     if len(new) > _MOST_LINES:
-        return ["--- before", "+++ after", f"@@ {len(new)} lines are too many to compare @@"]
+        return [
+            "--- before",
+            "+++ after",
+            Message("@@ {count} lines are too many to compare @@", count=len(new)),
+        ]
     return list(difflib.unified_diff(old, new, "before", "after", lineterm=""))
 
 
@@ -208,17 +214,25 @@ def at_binding(explanation: Explanation) -> list[dict[str, str]]:
     ]
 
 
-def _placement(decision: Decision) -> dict[str, Any] | None:
+def _placement(decision: Decision, language: Language) -> dict[str, Any] | None:
     if decision.placer is None:
         return None
     node, refusal = decision.placer.node, decision.refusal
+
+    def told(unsupported: Iterable[str]) -> list[str]:
+        return [translated(each, language) for each in unsupported]
+
     return {
         "policy": decision.placement,
         "selector": decision.placer.name,
         **({"virtualNode": node.name} if node and node.name else {}),
         "refused": refusal is not None,
-        **({"refusal": asdict(refusal)} if refusal else {}),
-        **({"unsupported": list(decision.unsupported)} if decision.unsupported else {}),
+        **(
+            {"refusal": {**asdict(refusal), "unsupported": told(refusal.unsupported)}}
+            if refusal
+            else {}
+        ),
+        **({"unsupported": told(decision.unsupported)} if decision.unsupported else {}),
     }
 
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from ..decision.effects import size_of
 from ..decision.pod import Metadata, OwnerReference, Pod, Spec
+from ..messages.message import Message, Quoted
 from ..profiles.model import MAX_ANNOTATION_BYTES, OPT_OUT, RECORD_ANNOTATION, Profile
 from .workloads import TEMPLATES
 
@@ -199,8 +200,13 @@ class Inventory:
             names: Any = value.get("metadata")
             names = names if isinstance(names, dict) else {}
             name = "/".join(str(names[key]) for key in ("namespace", "name") if key in names)
-            message = str(error).replace("`", "")
-            raise InventoryError(f"{kind} {name or '(without a name)'}: {message}") from None
+            message = Message(
+                "{kind} {name}: {reason}",
+                kind=str(kind),
+                name=name or Message("(without a name)"),
+                reason=Quoted(str(error).replace("`", "")),
+            )
+            raise InventoryError(message) from None
 
     def __bool__(self) -> bool:
         """Whether there is a pod, or what makes one."""

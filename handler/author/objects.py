@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ..cluster.source import ForbiddenError, NotFoundError, SourceError
+from ..messages.message import Message, Quoted, message_of
 from ..profiles.manifests import read_manifests, read_text
 from ..profiles.text import TextError
-from .command import UsageError, cluster
+from .command import UsageError, cluster, complain, unreadable
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def objects_of_file(path: str) -> Iterator[Object]:
         with Path(path).open("rb", buffering=0) as stream:
             yield from _objects(stream, shown, Path(path).stat().st_size)
     except OSError as error:
-        raise UsageError(f"{shown} can't be read: {error.strerror}") from None
+        raise unreadable(shown, error) from None
 
 
 def _objects(stream: IO[bytes], shown: str, size: int) -> Iterator[Object]:
@@ -91,7 +92,7 @@ def _json(source: _Counted, head: bytes, shown: str) -> Iterator[Object]:
         import ijson
     except ImportError:
         raise UsageError(
-            "plan reads JSON with ijson, which is not installed; install requirements.txt"
+            Message("plan reads JSON with ijson, which is not installed; install requirements.txt")
         ) from None
     try:
         kind = _kind_of_list(ijson, head)
@@ -103,19 +104,20 @@ def _json(source: _Counted, head: bytes, shown: str) -> Iterator[Object]:
         else:
             for item in ijson.items(source, "items.item", use_float=True, buf_size=_CHUNK):
                 if not isinstance(item, dict):
-                    raise UsageError(f"{shown}: an item is not an object of Kubernetes")
+                    raise UsageError(Message("an item is not an object of Kubernetes"), shown)
                 if kind:
                     item.setdefault("kind", kind)
                 yield from _flattened(item, shown)
     except ijson.JSONError as error:
         if "trailing garbage" in str(error):
             raise UsageError(
-                f"{shown}: something follows the List; give each List with an -f of its own"
+                Message("something follows the List; give each List with an -f of its own"), shown
             ) from None
         first = error.args[0] if error.args else ""
         text = first.decode(errors="replace") if isinstance(first, bytes) else str(first)
-        reason = text.partition("\n")[0]
-        raise UsageError(f"{shown} is not JSON: {reason}") from None
+        reason = Quoted(text.partition("\n")[0])
+        message = Message("{file} is not JSON: {reason}", file=shown, reason=reason)
+        raise UsageError(message) from None
 
 
 def _kind_of_list(ijson: Any, head: bytes) -> str | None:
@@ -137,7 +139,7 @@ def _kind_of_list(ijson: Any, head: bytes) -> str | None:
 def _flattened(found: Any, shown: str) -> Iterator[Object]:
     """The object, or the items of a List."""
     if not isinstance(found, dict):
-        raise UsageError(f"{shown}: a value is not an object of Kubernetes")
+        raise UsageError(Message("a value is not an object of Kubernetes"), shown)
     items, kind = found.get("items"), str(found.get("kind"))
     if kind.endswith("List") and isinstance(items, list):
         of_items = kind.removesuffix("List")
@@ -155,11 +157,11 @@ def _yaml(source: _Counted, shown: str) -> Iterator[Object]:
         for manifest in read_manifests(text):
             yield from _flattened(manifest.value, shown)
     except UnicodeDecodeError:
-        raise UsageError(f"{shown} is not UTF-8 text") from None
+        raise UsageError(Message("{file} is not UTF-8 text", file=shown)) from None
     except TextError as error:
-        raise UsageError("{}:{}:{}: {}".format(shown, *error.position, error.message)) from None
+        raise UsageError(error.message, shown, *error.position) from None
     except ValueError as error:
-        raise UsageError(f"{shown}: {error}") from None
+        raise UsageError(message_of(error), shown) from None
 
 
 def objects_of_cluster() -> Iterator[Object]:
@@ -174,7 +176,7 @@ def objects_of_cluster() -> Iterator[Object]:
             yield from _workloads(source, kind, resource, versions)
         yield from _listed(source, "v1", "pods", "Pod")
     except SourceError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(message_of(error)) from None
 
 
 def _workloads(
@@ -186,7 +188,13 @@ def _workloads(
         except NotFoundError:
             continue
         except ForbiddenError as error:
-            sys.stderr.write(f"{resource} are left out, since they can't be listed: {error}\n")
+            complain(
+                Message(
+                    "{resource} are left out, since they can't be listed: {reason}",
+                    resource=resource,
+                    reason=message_of(error),
+                )
+            )
         return
 
 

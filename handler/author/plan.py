@@ -10,13 +10,13 @@ from itertools import chain
 from typing import Any
 
 from ..cluster.source import NotFoundError, SourceError
+from ..messages.message import Message, message_of, translated
 from ..profiles.collection import put_off
 from ..profiles.model import Profile
 from ..profiles.parse import ProfileError, parse
-from ..profiles.problems import MAX_PROBLEMS
 from ..profiles.text import TextError
 from ..settings import Settings
-from .command import CLUSTER, UsageError, cluster, read_text, settings
+from .command import CLUSTER, UsageError, cluster, complain, read_text, settings
 from .comparison import compare_on
 from .explanation import to_yaml
 from .inventory import Inventory, InventoryError, Relevant
@@ -74,7 +74,7 @@ def add_to(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     files = arguments.objects or [CLUSTER]
     if (arguments.new, arguments.current, *files).count("-") > 1:
-        raise UsageError("standard input, -, can be read once only")
+        raise UsageError(Message("standard input, -, can be read once only"))
     chosen = settings()
     new = _of_file(arguments.new, chosen)
     current = _current(arguments.current, chosen)
@@ -83,18 +83,20 @@ def _run(arguments: argparse.Namespace) -> int:
         for value in chain.from_iterable(map(_objects, files)):
             inventory.add(value)
     except InventoryError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(message_of(error)) from None
     if not inventory:
-        raise UsageError(f"{', '.join(files)}: no pod, and no workload that makes one")
+        raise UsageError(Message("no pod, and no workload that makes one"), ", ".join(files))
     comparison = compare_on(inventory, current, new)
     match arguments.output:
         case "text":
-            sys.stdout.writelines(f"{line}\n" for line in report(comparison))
+            sys.stdout.writelines(
+                f"{translated(line, chosen.language)}\n" for line in report(comparison)
+            )
         case "json":
-            document = to_json(comparison)
+            document = to_json(comparison, chosen.language)
             sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
         case "yaml":
-            sys.stdout.write(to_yaml(to_json(comparison)))
+            sys.stdout.write(to_yaml(to_json(comparison, chosen.language)))
     if comparison.changes:
         return _CHANGES
     return _FAILED if comparison.unknown_namespaces else 0
@@ -110,11 +112,12 @@ def _current(path: str, chosen: Settings) -> Profile:
     try:
         data = cluster().config_map(chosen.namespace, chosen.name).data
     except NotFoundError:
-        sys.stderr.write(f"there is no profile {chosen.namespace}/{chosen.name}\n")
+        name = f"{chosen.namespace}/{chosen.name}"
+        complain(Message("there is no profile {name}", name=name))
         data = {}
     except SourceError as error:
-        raise UsageError(str(error)) from None
-    return _parsed(data, "the profile in the cluster")
+        raise UsageError(message_of(error)) from None
+    return _parsed(data, Message("the profile in the cluster"))
 
 
 def _of_file(path: str, chosen: Settings) -> Profile:
@@ -122,14 +125,14 @@ def _of_file(path: str, chosen: Settings) -> Profile:
     try:
         return _parsed(read_profile(read_text(path), chosen.namespace, chosen.name).data, shown)
     except TextError as error:
-        raise UsageError("{}:{}:{}: {}".format(shown, *error.position, error.message)) from None
+        raise UsageError(error.message, shown, *error.position) from None
     except LookupError as error:
-        raise UsageError(f"{shown}: {error.args[0]}") from None
+        raise UsageError(message_of(error), shown) from None
 
 
 def _parsed(data: Any, shown: str) -> Profile:
     try:
         return parse(data)
     except ProfileError as error:
-        message = f"{shown} is not a valid profile (check says where):"
-        raise UsageError("\n  ".join((message, *error.lines(MAX_PROBLEMS)))) from None
+        message = Message("{profile} is not a valid profile (check says where):", profile=shown)
+        raise UsageError(message, invalid=error) from None

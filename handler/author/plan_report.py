@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from ..admission.warnings import KINDS
+from ..messages.message import Language, Message, translated
 from ..profiles.model import RECORD_ANNOTATION
 from ..profiles.problems import show
 from ..shorten import shorten
@@ -19,7 +21,7 @@ __all__ = ["report", "to_json"]
 
 _LONGEST_NAME = 253  # of most kinds
 _MOST_NAMES = 10  # of namespaces or selectors, in a line
-_DRAWN = (
+_DRAWN = Message(
     "A selector with a percentage draws for each pod anew when it is created. The plan draws by the"
     " pods' uids, the same under both profiles, so its numbers are those to expect."
 )
@@ -31,22 +33,27 @@ def report(comparison: Comparison) -> Iterator[str]:
         yield from _workload(workload)
         yield ""
     if comparison.unmatched:
-        yield f"Selectors that match nothing here: {_listed(comparison.unmatched)}"
+        names = _listed(comparison.unmatched)
+        yield Message("Selectors that match nothing here: {names}", names=names)
     if comparison.drawn:
         yield _DRAWN
     if comparison.unknown_namespaces:
         names = _listed(sorted(comparison.unknown_namespaces))
-        yield (
-            f"Not decided: {_pods(comparison.undecided)}, since a selector asks for labels of"
-            f" namespaces that the input does not have: {names}"
+        yield Message(
+            "Not decided: {pods}, since a selector asks for labels of namespaces that the input"
+            " does not have: {names}",
+            pods=_pods(comparison.undecided),
+            names=names,
         )
     yield _summary(comparison)
     if comparison.changes:
-        yield "Pods that run stay as they are: this is what happens when they are created again."
+        yield Message(
+            "Pods that run stay as they are: this is what happens when they are created again."
+        )
 
 
-def to_json(comparison: Comparison) -> dict[str, Any]:
-    """The plan as JSON has it."""
+def to_json(comparison: Comparison, language: Language) -> dict[str, Any]:
+    """The plan as JSON has it, with reasons in a language."""
     results = comparison.results
     return {
         "changes": comparison.changes,
@@ -67,7 +74,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
                 **workload.key._asdict(),
                 "pods": workload.pods,
                 "undecided": workload.undecided,
-                "changes": [_change(*each) for each in _in_order(workload)],
+                "changes": [_change(*each, language) for each in _in_order(workload)],
                 "differingLabels": [
                     {**asdict(difference), **asdict(counted)}
                     for difference, counted in workload.differing.items()
@@ -80,7 +87,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _change(change: Change, counted: Counted) -> dict[str, Any]:
+def _change(change: Change, counted: Counted, language: Language) -> dict[str, Any]:
     return {
         "result": change.result,
         **asdict(counted),
@@ -94,14 +101,17 @@ def _change(change: Change, counted: Counted) -> dict[str, Any]:
                 "key": each.key,
                 "before": each.before,
                 "after": each.after,
-                "at": each.at or "creation",
+                "at": str(each.at) or "creation",
             }
             for each in change.effects
         ],
-        "refused": {"selector": change.refused_of, "reason": change.refused}
+        "refused": {
+            "selector": change.refused_of,
+            "reason": translated(change.refused, language),
+        }
         if change.refused
         else None,
-        "unsupported": list(change.unsupported),
+        "unsupported": [translated(each, language) for each in change.unsupported],
     }
 
 
@@ -113,35 +123,46 @@ def _in_order(workload: WorkloadChanges) -> list[tuple[Change, Counted]]:
 
 
 def _workload(workload: WorkloadChanges) -> Iterator[str]:
-    yield f"{_named(workload.key)}, {_pods(workload.pods)}"
+    yield Message("{workload}, {pods}", workload=_named(workload.key), pods=_pods(workload.pods))
     for change, counted in _in_order(workload):
-        which = _pods(counted.count) if workload.pods else "new pods"
-        yield f"  {_result(change)}: {which}{_such(counted)}"
+        which = _pods(counted.count) if workload.pods else Message("new pods")
+        yield Message("  {result}: {pods}", result=_result(change), pods=_such(which, counted))
         for effect in change.effects:
             if effect.key != RECORD_ANNOTATION or change.result == "recorded":
-                yield f"    {_effect(effect)}"
+                yield Message("    {effect}", effect=_effect(effect))
         if change.refused:
-            yield f"    placement by {show(change.refused_of)} is refused: {change.refused}"
+            yield Message(
+                "    placement by {selector} is refused: {reason}",
+                selector=show(change.refused_of),
+                reason=change.refused,
+            )
         if change.unsupported:
-            yield f"    ECI does not support {', '.join(change.unsupported)}"
+            yield Message("    ECI does not support {what}", what=change.unsupported)
     for difference, counted in workload.differing.items():
-        key, own = _plain(difference.key), _value(difference.pod)
-        yield (
-            f"  label {key} is {own} in pods and {_value(difference.template)} in the template,"
-            f" which counts: {_pods(counted.count)}{_such(counted)}"
+        yield Message(
+            "  label {key} is {own} in pods and {given} in the template, which counts: {pods}",
+            key=_plain(difference.key),
+            own=_value(difference.pod),
+            given=_value(difference.template),
+            pods=_such(_pods(counted.count), counted),
         )
     if workload.undecided:
-        yield f"  not decided, the namespace's labels are not known: {_pods(workload.undecided)}"
+        yield Message(
+            "  not decided, the namespace's labels are not known: {pods}",
+            pods=_pods(workload.undecided),
+        )
 
 
-def _such(counted: Counted) -> str:
-    names = ", ".join(map(_plain, counted.examples))
-    return f", such as {names}" if names else ""
+def _such(pods: Message, counted: Counted) -> Message:
+    if not counted.examples:
+        return pods
+    examples = tuple(map(_plain, counted.examples))
+    return Message("{pods}, such as {examples}", pods=pods, examples=examples)
 
 
 def _named(key: Key) -> str:
     if not key.kind:
-        return f"Pods without a workload in {_plain(key.namespace)}"
+        return Message("Pods without a workload in {namespace}", namespace=_plain(key.namespace))
     return f"{_plain(key.kind)} {_plain(key.namespace)}/{_plain(key.name)}"
 
 
@@ -151,66 +172,90 @@ def _plain(name: str) -> str:
     return shorten(name if harmless else json.dumps(name), _LONGEST_NAME)
 
 
-def _result(change: Change) -> str:
+def _result(change: Change) -> Message:
     before, after = change.before, change.after
     match change.result:
         case "placed":
             where = PLACEMENTS[after.policy] if after.policy else ""
-            return f"now {where} ({_outcome(after)})"
+            return Message("now {where} ({outcome})", where=where, outcome=_outcome(after))
         case "unplaced":
-            return f"no longer on the virtual node ({_outcome(before)})"
+            return Message("no longer on the virtual node ({outcome})", outcome=_outcome(before))
+        case "changed" if before.policy or after.policy:
+            return Message("{before} -> {after}", before=_outcome(before), after=_outcome(after))
         case "changed":
-            moved = before.policy or after.policy
-            return f"{_outcome(before)} -> {_outcome(after)}" if moved else "other effects"
+            return Message("other effects")
         case "recorded":
-            return "the decision record alone"
+            return Message("the decision record alone")
         case "unchanged":
-            return "refused" if change.refused else "unchanged"
+            return Message("refused") if change.refused else Message("unchanged")
 
 
-def _outcome(outcome: Outcome) -> str:
-    on = f" on {show(outcome.node)}" if outcome.node else ""
-    return f"{outcome.policy} of {show(outcome.selector)}{on}"
+def _outcome(outcome: Outcome) -> Message:
+    policy, selector = outcome.policy or "", show(outcome.selector)
+    if not outcome.node:
+        return Message("{policy} of {selector}", policy=policy, selector=selector)
+    return Message(
+        "{policy} of {selector} on {node}",
+        policy=policy,
+        selector=selector,
+        node=show(outcome.node),
+    )
 
 
-def _effect(effect: EffectChange) -> str:
-    at = f", at {effect.at}" if effect.at else ""
-    return f"{effect.kind} {effect.key}{at}: {_value(effect.before)} -> {_value(effect.after)}"
+def _effect(effect: EffectChange) -> Message:
+    what = Message("{kind} {key}", kind=KINDS[effect.kind], key=effect.key)
+    if effect.at:
+        what = Message("{effect}, at {binding}", effect=what, binding=effect.at)
+    return Message(
+        "{effect}: {before} -> {after}",
+        effect=what,
+        before=_value(effect.before),
+        after=_value(effect.after),
+    )
 
 
 def _value(value: str | None) -> str:
-    return "absent" if value is None else show(value)
+    return Message("absent") if value is None else show(value)
 
 
-def _summary(comparison: Comparison) -> str:
+def _summary(comparison: Comparison) -> Message:
     results, count = comparison.results, _pods(comparison.pods)
     changed = sum(number for result, number in results.items() if result != "unchanged")
     without_pods = sum(
         not workload.pods and any(change.result != "unchanged" for change in workload.changes)
         for workload in comparison.workloads
     )
-    sentence = f"Nothing {'else ' if comparison.undecided else ''}changes for {count}"
     if comparison.changes:
-        sentence = f"{changed} of {count} would change"
-    notes = {
-        "now on the virtual node": results["placed"],
-        "no longer": results["unplaced"],
-        "other effects or placement": results["changed"],
-        "the decision record alone": results["recorded"],
-        "workloads without pods": without_pods,
-        "refused": comparison.refused,
-        "not supported by ECI": comparison.unsupported,
-        "not decided": comparison.undecided,
-        "ended, not counted": comparison.finished,
-    }
-    return "; ".join((sentence, *(f"{note}: {number}" for note, number in notes.items() if number)))
+        sentence = Message("{changed} of {pods} would change", changed=changed, pods=count)
+    elif comparison.undecided:
+        sentence = Message("Nothing else changes for {pods}", pods=count)
+    else:
+        sentence = Message("Nothing changes for {pods}", pods=count)
+    for note, number in (
+        (Message("now on the virtual node"), results["placed"]),
+        (Message("no longer"), results["unplaced"]),
+        (Message("other effects or placement"), results["changed"]),
+        (Message("the decision record alone"), results["recorded"]),
+        (Message("workloads without pods"), without_pods),
+        (Message("refused"), comparison.refused),
+        (Message("not supported by ECI"), comparison.unsupported),
+        (Message("not decided"), comparison.undecided),
+        (Message("ended, not counted"), comparison.finished),
+    ):
+        if number:
+            sentence = Message(
+                "{before}; {note}: {count}", before=sentence, note=note, count=number
+            )
+    return sentence
 
 
-def _pods(count: int) -> str:
-    return {0: "no pods", 1: "1 pod"}.get(count, f"{count} pods")
+def _pods(count: int) -> Message:
+    if count == 0:
+        return Message("no pods")
+    return Message("1 pod") if count == 1 else Message("{count} pods", count=count)
 
 
 def _listed(names: list[str]) -> str:
     shown = ", ".join(map(show, names[:_MOST_NAMES]))
     more = len(names) - _MOST_NAMES
-    return f"{shown} and {more} more" if more > 0 else shown
+    return Message("{names} and {count} more", names=shown, count=more) if more > 0 else shown

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from ..messages.message import Message, message_of
 from ..profiles.manifests import Manifest, read_manifests
 from ..profiles.mistakes import mistake_in
 from ..profiles.schema import of_the_crd
@@ -55,7 +56,7 @@ def read_profile(text: str, namespace: str, name: str) -> ProfileFile:
     text = text.replace("\r\n", "\n")
     if is_list(text):
         return ProfileFile(text, {"selectors": text}, None)
-    found, hint = None, ""
+    found, hint = None, None
     try:
         for manifest in read_manifests(text, places=True):
             if (
@@ -69,22 +70,26 @@ def read_profile(text: str, namespace: str, name: str) -> ProfileFile:
     except TextError:
         raise
     except ValueError as error:
-        raise mistake_in(text) or LookupError(str(error)) from None
+        raise mistake_in(text) or LookupError(message_of(error)) from None
     if found is None:
-        raise LookupError(f"no ConfigMap {namespace}/{name}, and no list of selectors{hint}")
+        missing = Message(
+            "no ConfigMap {name}, and no list of selectors", name=f"{namespace}/{name}"
+        )
+        message = Message("{problem}; {hint}", problem=missing, hint=hint) if hint else missing
+        raise LookupError(message)
     data = found.value.get("data") or {}
     if not isinstance(data, dict):
-        raise LookupError(f"ConfigMap {name}: data must be an object")
+        raise LookupError(Message("ConfigMap {name}: data must be an object", name=name))
     return ProfileFile(text, data, found)
 
 
-def _hint(manifest: Manifest) -> str:
+def _hint(manifest: Manifest) -> Message | None:
     """What an object that is no ConfigMap was perhaps meant to be."""
     if of_the_crd(manifest.value):
-        return "; python -m handler convert translates its Selector objects"
+        return Message("python -m handler convert translates its Selector objects")
     if manifest.kind is None and "selectors" in manifest.value:
-        return "; write only the list, without the key selectors around it"
-    return ""
+        return Message("write only the list, without the key selectors around it")
+    return None
 
 
 def is_list(text: str) -> bool:

@@ -13,9 +13,10 @@ import yaml
 from ..cluster.file import FileSource
 from ..cluster.registration import narrowed
 from ..cluster.source import SourceError
+from ..messages.message import Message, message_of
 from ..profiles.parse import ProfileError, parse
 from ..settings import Settings, SettingsError
-from .command import UsageError, read_text
+from .command import UsageError, complain, read_text
 
 __all__ = ["add_to"]
 
@@ -31,7 +32,7 @@ labels that later webhooks add to a pod can't make a selector match, unless anot
 with the wide registration where other webhooks add the labels that the profile asks for.
 """
 _REGISTRATION = Path(__file__).parents[2] / "k8s" / "base" / "mutating-webhook-configuration.yaml"
-_UNTRUSTED = (
+_UNTRUSTED = Message(
     "warning: without a caBundle kube-apiserver trusts no certificate of the function, and calls"
     " fail; give it with --ca-bundle, as docs/en/tools.md shows"
 )
@@ -66,12 +67,13 @@ def _run(arguments: argparse.Namespace) -> int:
         text = read_text(arguments.registration)
         registration = narrowed(_registration(text), profile, arguments.ca_bundle)
     except ProfileError as error:
-        raise UsageError(f"{arguments.profile} is not a valid profile:\n{error}") from None
+        message = Message("{file} is not a valid profile:", file=arguments.profile)
+        raise UsageError(message, invalid=error) from None
     except (SettingsError, SourceError, ValueError) as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(message_of(error)) from None
     yaml.safe_dump(registration, sys.stdout, sort_keys=False, width=100)
     if not _trusts(registration):
-        sys.stderr.write(f"{_UNTRUSTED}\n")
+        complain(_UNTRUSTED)
     return 0
 
 
@@ -79,7 +81,7 @@ def _registration(text: str) -> dict[str, Any]:
     for document in yaml.safe_load_all(text):
         if isinstance(document, dict) and document.get("kind") == "MutatingWebhookConfiguration":
             return document
-    raise ValueError("there is no MutatingWebhookConfiguration in the registration")
+    raise ValueError(Message("there is no MutatingWebhookConfiguration in the registration"))
 
 
 def _trusts(registration: dict[str, Any]) -> bool:

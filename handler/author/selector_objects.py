@@ -11,8 +11,9 @@ from itertools import combinations
 from typing import Any, Literal
 
 from ..lint.implication import Demands
+from ..messages.message import Language, Message, translated
 from ..profiles.model import DEFAULT_POLICY, POLICIES, Policy, Selector
-from ..profiles.problems import problem, show
+from ..profiles.problems import either, problem, show
 from ..profiles.schema import check_selectors
 from ..profiles.text import Location
 
@@ -32,8 +33,9 @@ _PRECEDENCE: tuple[Policy, ...] = ("fair", "virtualNodeOnly", "normalNodeOnly", 
 _AT_BINDING = ("fair", "normalNodePrefer")
 _MOST_COMPARED = 300  # each with each other, which takes about 5 us
 
-_NO_COUNTERPART = "has no counterpart in a profile, left out"
-_UNKNOWN = "unknown field, left out"
+_NO_COUNTERPART = Message("has no counterpart in a profile, left out")
+_UNKNOWN = Message("unknown field, left out")
+_SEVERITIES = {"lost": Message("lost"), "note": Message("note")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +47,19 @@ class Remark:
     """
 
     severity: Literal["lost", "note"]
-    message: str
+    message: Message
     location: Location = ()
     path: str = ""
     at_key: bool = False
     index: int = 0
     name: str = ""
 
-    def __str__(self) -> str:
-        told = (self.severity, f"{KIND} {self.name}".rstrip(), self.path, self.message)
-        return ": ".join(filter(None, told))
+    def told(self, language: Language) -> str:
+        """The remark in a language."""
+        severity = translated(_SEVERITIES[self.severity], language)
+        message = translated(self.message, language)
+        parts = (severity, f"{KIND} {self.name}".rstrip(), self.path, message)
+        return ": ".join(filter(None, parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,21 +135,26 @@ def _names(objects: Iterable[Mapping[str, Any]]) -> Callable[[Mapping[str, Any]]
 def _convert(
     value: Mapping[str, Any], name: str, taken: set[str], remarks: list[Remark]
 ) -> dict[str, Any]:
-    def lost(message: str, *location: str, path: str = "") -> _LostError:
+    def lost(message: Message, *location: str, path: str = "") -> _LostError:
         path = path or ".".join(location)
-        remarks.append(Remark("lost", f"{message}; the {KIND} is left out", location, path))
+        whole = Message("{problem}; the {kind} is left out", problem=message, kind=KIND)
+        remarks.append(Remark("lost", whole, location, path))
         return _LostError()
 
     spec = value.get("spec")
     if value.get("apiVersion") not in _VERSIONS:
-        message = f"must be {' or '.join(_VERSIONS)}, got {show(value.get('apiVersion'))}"
+        message = Message(
+            "must be {expected}, got {value}",
+            expected=either(_VERSIONS),
+            value=show(value.get("apiVersion")),
+        )
         raise lost(message, "apiVersion")
     if not name.strip():
-        raise lost("must not be empty", "metadata", "name")
+        raise lost(Message("must not be empty"), "metadata", "name")
     if name in taken:
-        raise lost(f"another {KIND} has this name", "metadata", "name")
+        raise lost(Message("another {kind} has this name", kind=KIND), "metadata", "name")
     if not isinstance(spec, dict):
-        raise lost(f"must be an object, got {show(spec)}", "spec")
+        raise lost(Message("must be an object, got {value}", value=show(spec)), "spec")
     remarks.extend(
         Remark("lost", _UNKNOWN, (field,), field, at_key=True)
         for field in value
@@ -170,7 +180,8 @@ def _spec(spec: Mapping[str, Any], remarks: list[Remark]) -> Iterator[tuple[str,
     for side in sides:
         yield _SIDES[side], spec[side]
     if not sides:
-        told.note((), "has neither objectLabels nor namespaceLabels, so it matches every pod")
+        message = Message("has neither objectLabels nor namespaceLabels, so it matches every pod")
+        told.note((), message)
         yield "objectSelector", {}
     for key in spec:
         if key == "namespaceResourceLimit":
@@ -194,13 +205,15 @@ class _Teller:
     spec: Mapping[str, Any]
     remarks: list[Remark]
 
-    def lost(self, location: Location, message: str) -> None:
+    def lost(self, location: Location, message: Message) -> None:
         self._tell("lost", location, message)
 
-    def note(self, location: Location, message: str) -> None:
+    def note(self, location: Location, message: Message) -> None:
         self._tell("note", location, message)
 
-    def _tell(self, severity: Literal["lost", "note"], location: Location, message: str) -> None:
+    def _tell(
+        self, severity: Literal["lost", "note"], location: Location, message: Message
+    ) -> None:
         path = problem("spec", self.spec, location, message).path
         self.remarks.append(Remark(severity, message, ("spec", *location), path, at_key=True))
 
@@ -219,13 +232,14 @@ def _policy(written: Any, told: _Teller) -> tuple[Policy, Any]:
         return DEFAULT_POLICY, None
     name, *others = given
     for other in others:
-        told.note(("policy", other), f"left out, of several policies {name} counts")
+        message = Message("left out, of several policies {policy} counts", policy=name)
+        told.note(("policy", other), message)
     parameters = written[name]
     if not isinstance(parameters, dict):
         return name, {name: parameters}
     for key in parameters:
         if name == "normalNodePrefer" and key in _RATIOS:
-            told.note(("policy", name, key), "left out, it has no effect")
+            told.note(("policy", name, key), Message("left out, it has no effect"))
         else:
             told.lost(("policy", name, key), _UNKNOWN)
     return name, {name: {}}
@@ -240,7 +254,8 @@ def _effect(written: Any, policy: Policy, told: _Teller) -> Any:
             told.lost(("effect", key), _UNKNOWN)
     effect = {key: written[key] for key in _EFFECTS if written.get(key)}
     if effect and policy == "normalNodeOnly":
-        told.note(("effect",), "left out, the CRD's component adds none under normalNodeOnly")
+        message = Message("left out, the CRD's component adds none under normalNodeOnly")
+        told.note(("effect",), message)
         return None
     if effect and policy in _AT_BINDING:
         effect["at"] = "binding"

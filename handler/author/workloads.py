@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import ValidationError, convert
 
 from ..decision.pod import Pod
+from ..messages.message import Message, Quoted, message_of
 from ..profiles.manifests import Manifest, read_manifests
 from ..profiles.problems import not_text, problem, show
 from ..profiles.text import Location, Position, TextError
@@ -33,18 +34,19 @@ _STEP = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")
 _DEEPEST = 10  # levels of an object that are searched for pod templates
 _EXPECTED = re.compile(r"Expected `([^`]*)`")
 _NAMES = {
-    "array": "a list",
-    "object": "an object",
-    "bool": "true or false",
-    "int": "a whole number",
+    "array": Message("a list"),
+    "object": Message("an object"),
+    "bool": Message("true or false"),
+    "int": Message("a whole number"),
 }
 
 
 class PodError(ValueError):
     """A manifest's pod can't be read; the message names the reason, ``position`` where it is."""
 
-    def __init__(self, message: str, position: Position) -> None:
+    def __init__(self, message: Message, position: Position) -> None:
         super().__init__(message)
+        self.message = message
         self.position = position
 
 
@@ -86,7 +88,7 @@ def read_pods(text: str) -> Iterator[PlannedPod]:
     except PodError:
         raise
     except ValueError as error:
-        raise PodError(str(error), (1, 1)) from None
+        raise PodError(message_of(error), (1, 1)) from None
 
 
 def _templates(value: Mapping[str, Any]) -> Iterator[Location]:
@@ -110,10 +112,16 @@ def _planned(manifest: Manifest, keys: Location, *, several: bool = False) -> Pl
     for depth, key in enumerate(keys):
         template = template[key] if _has(template, key) else None
         if template is None:
-            missing = _dotted(keys[: depth + 1])
-            raise PodError(f"a {manifest.kind} needs {missing}", manifest.place(*keys).value)
+            missing = Message(
+                "a {kind} needs {field}",
+                kind=str(manifest.kind),
+                field=_dotted(keys[: depth + 1]),
+            )
+            raise PodError(missing, manifest.place(*keys).value)
     if not isinstance(template, dict):
-        raise PodError(f"{_dotted(keys)} must be an object", manifest.place(*keys).value)
+        raise PodError(
+            Message("{field} must be an object", field=_dotted(keys)), manifest.place(*keys).value
+        )
     kind, namespace = str(manifest.kind), manifest.metadata.get("namespace")
     value = {"apiVersion": "v1", "kind": "Pod", **_plain(template)} if keys else _plain(template)
     metadata = value.get("metadata") or {}
@@ -139,10 +147,15 @@ def _planned(manifest: Manifest, keys: Location, *, several: bool = False) -> Pl
         message, _, path = str(error).partition(" - at `$")
         location, wrong = _follow(path, template)
         found = problem("Pod", template, location, _message(message, wrong))
-        raise PodError(str(found), manifest.place(*keys, *location).value) from None
+        at = manifest.place(*keys, *location).value
+        raise PodError(
+            Message("{field}: {problem}", field=found.path, problem=found.message), at
+        ) from None
     if not isinstance(namespace, str | None):
-        message = f"metadata.namespace: {not_text(namespace)}"
-        raise PodError(message, manifest.place("metadata", "namespace").value)
+        wrong_one = Message(
+            "{field}: {problem}", field="metadata.namespace", problem=not_text(namespace)
+        )
+        raise PodError(wrong_one, manifest.place("metadata", "namespace").value)
     return PlannedPod(
         kind,
         manifest.name,
@@ -193,11 +206,13 @@ def _follow(path: str, value: Any) -> tuple[Location, Any]:
     return tuple(location), value
 
 
-def _message(message: str, value: Any) -> str:
+def _message(message: str, value: Any) -> Message:
     match = _EXPECTED.match(message)
     expected = match[1].split(" ")[0] if match else ""
     if expected == "str":
         return not_text(value)
     if expected in _NAMES:
-        return f"must be {_NAMES[expected]}, got {show(value)}"
-    return message.replace("`", "")
+        return Message(
+            "must be {expected}, got {value}", expected=_NAMES[expected], value=show(value)
+        )
+    return Quoted(message.replace("`", ""))

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..messages.message import Message
 from ..profiles.model import Profile, Requirement, Selector
 
 __all__ = ["MOST_WEBHOOKS", "narrowed", "widened"]
@@ -58,8 +59,11 @@ def _parts(registration: Mapping[str, Any]) -> tuple[Webhook, list[Webhook]]:
     wide = [each for each in for_pods if not each["name"].endswith(suffixes)]
     if len(wide) != 1:
         raise ValueError(
-            "the registration must have one webhook for pods, as `make install` makes it,"
-            f" not {len(wide)}"
+            Message(
+                "the registration must have one webhook for pods, as `make install` makes it,"
+                " not {count}",
+                count=len(wide),
+            )
         )
     selector = dict(wide[0].get("objectSelector") or {})
     before = selector.pop("matchExpressions", None) or ()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Literal
 
+from ..messages.message import Message
 from ..profiles.model import (
     MAX_ANNOTATION_BYTES,
     OPT_OUT,
@@ -42,7 +43,7 @@ class Refusal:
     key: str = ""
     actual: str = ""
     expected: str = ""
-    unsupported: Sequence[str] = ()
+    unsupported: Sequence[Message] = ()
 
 
 @dataclass(slots=True)
@@ -64,7 +65,7 @@ class Decision:
     effects: list[Effect] = field(default_factory=list)
     placer: Selector | None = None
     refusal: Refusal | None = None
-    unsupported: Sequence[str] = ()
+    unsupported: Sequence[Message] = ()
     operations: list[Operation] = field(default_factory=list)
 
     @property

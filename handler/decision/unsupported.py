@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from ..messages.message import Message
 from .pod import Pod, Spec
 
 __all__ = ["unsupported"]
@@ -17,35 +18,39 @@ _MOST_CONTAINERS = 20
 _MOST_VOLUMES = 20
 
 
-def _host_path(spec: Spec) -> str | None:
+def _host_path(spec: Spec) -> Message | None:
     for volume in spec.volumes or ():
         if volume.host_path is not None:
-            return "a hostPath volume"
+            return Message("a hostPath volume")
     return None
 
 
-def _host_network(spec: Spec) -> str | None:
-    return "hostNetwork" if spec.host_network else None
+def _host_network(spec: Spec) -> Message | None:
+    return Message("hostNetwork") if spec.host_network else None
 
 
-def _privileged(spec: Spec) -> str | None:
+def _privileged(spec: Spec) -> Message | None:
     for container in (*(spec.containers or ()), *(spec.init_containers or ())):
         if container.security_context and container.security_context.privileged:
-            return "a privileged container"
+            return Message("a privileged container")
     return None
 
 
-def _containers(spec: Spec) -> str | None:
+def _containers(spec: Spec) -> Message | None:
     count = len(spec.containers or ())
-    return f"{count} containers, at most {_MOST_CONTAINERS}" if count > _MOST_CONTAINERS else None
+    if count <= _MOST_CONTAINERS:
+        return None
+    return Message("{count} containers, at most {most}", count=count, most=_MOST_CONTAINERS)
 
 
-def _volumes(spec: Spec) -> str | None:
+def _volumes(spec: Spec) -> Message | None:
     count = len(spec.volumes or ())
-    return f"{count} volumes, at most {_MOST_VOLUMES}" if count > _MOST_VOLUMES else None
+    if count <= _MOST_VOLUMES:
+        return None
+    return Message("{count} volumes, at most {most}", count=count, most=_MOST_VOLUMES)
 
 
-_LIMITS: tuple[Callable[[Spec], str | None], ...] = (
+_LIMITS: tuple[Callable[[Spec], Message | None], ...] = (
     _host_path,
     _host_network,
     _privileged,
@@ -54,12 +59,12 @@ _LIMITS: tuple[Callable[[Spec], str | None], ...] = (
 )
 
 
-def unsupported(pod: Pod) -> list[str]:
+def unsupported(pod: Pod) -> list[Message]:
     """Return what ECI does not support in the pod; empty if ECI can run it."""
     return list(_found(pod.spec)) if pod.spec else []
 
 
-def _found(spec: Spec) -> Iterator[str]:
+def _found(spec: Spec) -> Iterator[Message]:
     for limit in _LIMITS:
         if found := limit(spec):
             yield found

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
+from ..messages.message import Message
 from ..profiles.parse import ProfileError, parse
 from ..profiles.problems import Problem, problem
 from ..profiles.text import Place, Position, locate
@@ -37,7 +38,7 @@ def examine(
     except ProfileError as error:
         severity, problems = "error", list(error.problems)
         if more := error.count - len(problems):
-            message = f"there are {more} more errors; correct these first"
+            message = Message("there are {count} more errors; correct these first", count=more)
             problems.append(problem(problems[-1].root, None, (), message))
 
     @cache

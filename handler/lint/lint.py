@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from ..decision.matching import Matcher
+from ..messages.message import Message
 from ..profiles.collection import put_off
 from ..profiles.model import OPT_OUT, Selector, unmet
 from ..profiles.parse import ParsedProfile
@@ -40,7 +41,9 @@ def lint(profile: ParsedProfile, cluster: tuple[int, int] | None = None) -> list
     every = chain(profile.warnings, _Linter(profile, cluster).warnings())
     found = list(islice(every, MAX_PROBLEMS))
     if next(every, None):
-        message = f"there are more than {MAX_PROBLEMS} warnings; these are so many of them"
+        message = Message(
+            "there are more than {most} warnings; these are so many of them", most=MAX_PROBLEMS
+        )
         found.append(problem("selectors", None, (), message))
     return sorted(found, key=lambda each: (each.root, *each.location[:1]))
 
@@ -72,7 +75,7 @@ class _Linter:
 
     def warnings(self) -> Iterator[Problem]:
         if not self._selectors:
-            message = "there is no selector, so no pod is changed"
+            message = Message("there is no selector, so no pod is changed")
             yield problem("selectors", self._named, (), message)
         for selector in self._selectors:
             if not selector.effect_only:
@@ -84,12 +87,14 @@ class _Linter:
             yield from self._annotations(selector)
             yield from self._object_selector(selector)
         if self._spent:
-            message = "too many selectors match the same pods, not all of them were compared"
+            message = Message(
+                "too many selectors match the same pods, not all of them were compared"
+            )
             yield problem("selectors", self._named, (), message)
 
     def _of_one_that_matches(self, selector: Selector, sides: _Sides) -> Iterator[Problem]:
         if not selector.object and not selector.namespace:
-            yield self._warning(selector, message="matches every pod")
+            yield self._warning(selector, message=Message("matches every pod"))
         if not self._late():
             others = self._others_that_match_too(selector, sides)
             earlier = [other for other in others if other.rank < selector.rank]
@@ -105,11 +110,16 @@ class _Linter:
             ("objectSelector", sides.pod),
         ):
             if key := demands.contradiction():
-                message = f"can never match: its requirements on {show(key)} contradict each other"
+                message = Message(
+                    "can never match: its requirements on {key} contradict each other",
+                    key=show(key),
+                )
                 yield self._warning(selector, field, message=message)
         key, value = OPT_OUT
         if sides.pod.only(key) == frozenset((value,)):
-            message = f"can never match: pods labelled {key}={value} are left alone"
+            message = Message(
+                "can never match: pods labelled {label} are left alone", label=f"{key}={value}"
+            )
             yield self._warning(selector, "objectSelector", message=message)
 
     def _others_that_match_too(self, selector: Selector, sides: _Sides) -> list[Selector]:
@@ -126,11 +136,12 @@ class _Linter:
 
     def _virtual_node(self, selector: Selector) -> Iterator[Problem]:
         if selector.percentage == 0:
-            yield self._warning(selector, "percentage", message="takes no pod")
+            yield self._warning(selector, "percentage", message=Message("takes no pod"))
         needs = selector.policy in ("virtualNodeOnly", "normalNodePrefer")
         if needs and selector.node and not selector.node.node_selector:
-            message = (
-                f"its virtual node has no nodeSelector, so {selector.policy} is no more than fair"
+            message = Message(
+                "its virtual node has no nodeSelector, so {policy} is no more than fair",
+                policy=selector.policy,
             )
             yield self._warning(selector, message=message)
 
@@ -138,19 +149,23 @@ class _Linter:
         if selector.at != "binding":
             return
         if not selector.has_effect:
-            yield self._warning(selector, "effect", "at", message="there is nothing to add")
+            message = Message("there is nothing to add")
+            yield self._warning(selector, "effect", "at", message=message)
         elif not selector.effect_only and selector.policy == "virtualNodeOnly":
-            message = (
+            message = Message(
                 "with virtualNodeOnly a pod always goes to the virtual node; leave it out, and the"
                 " effect is added at creation"
             )
             yield self._warning(selector, "effect", "at", message=message)
         elif selector.policy == "normalNodeOnly" and not selector.effect_only:
-            message = "with normalNodeOnly a pod is not sent to the virtual node"
+            message = Message("with normalNodeOnly a pod is not sent to the virtual node")
             yield self._warning(selector, "effect", "at", message=message)
         if selector.labels and self._cluster and self._cluster < _LABELS_SINCE:
             version = ".".join(map(str, self._cluster))
-            message = f"Kubernetes {version} does not add labels at binding, 1.35 and later do"
+            message = Message(
+                "Kubernetes {version} does not add labels at binding, 1.35 and later do",
+                version=version,
+            )
             yield self._warning(selector, "effect", "labels", message=message)
 
     def _late(self) -> bool:
@@ -161,17 +176,27 @@ class _Linter:
         if not earlier:
             return
         first = earlier[0]
-        why = f"selector {show(first.name)} comes first and matches whenever this one does"
         if selector.policy != first.policy:
-            message = f"its placement, {selector.policy}, never counts: {why}"
+            message = Message(
+                "its placement, {policy}, never counts: selector {first} comes first and matches"
+                " whenever this one does",
+                policy=selector.policy,
+                first=show(first.name),
+            )
             yield self._warning(selector, message=message)
         elif not selector.annotations and not selector.labels:
-            yield self._warning(selector, message=f"is without effect: {why}")
+            message = Message(
+                "is without effect: selector {first} comes first and matches whenever this one"
+                " does",
+                first=show(first.name),
+            )
+            yield self._warning(selector, message=message)
 
     def _audited(self, selector: Selector, later: Selector) -> Iterator[Problem]:
-        message = (
-            f"the pods that it matches are changed all the same: selector {show(later.name)} comes"
-            " later and matches whenever this one does"
+        message = Message(
+            "the pods that it matches are changed all the same: selector {later} comes later and"
+            " matches whenever this one does",
+            later=show(later.name),
         )
         yield self._warning(selector, "mode", message=message)
 
@@ -187,9 +212,11 @@ class _Linter:
                 winner = winners[key]
                 kept = dict(_entries(winner))[kind][key]
                 if kept != entries[key]:
-                    message = (
-                        f"never counts: selector {show(winner.name)} comes first, matches whenever"
-                        f" this one does and sets {show(kept)}"
+                    message = Message(
+                        "never counts: selector {first} comes first, matches whenever this one does"
+                        " and sets {value}",
+                        first=show(winner.name),
+                        value=show(kept),
                     )
                     yield self._warning(selector, "effect", kind, key, message=message, at_key=True)
 
@@ -204,10 +231,15 @@ class _Linter:
                 if other is not selector and not sides.imply(other) and _fed(other, key, value)
             ]
             if fed:
-                more = f" and {len(fed) - 1} more" if len(fed) > 1 else ""
-                message = (
-                    f"selector {show(fed[0])}{more} asks for it, but sees only the labels that a"
-                    " pod comes with; it would match if the patched pod were sent again"
+                asking_too = Message("selector {name}", name=show(fed[0]))
+                if len(fed) > 1:
+                    asking_too = Message(
+                        "selector {name} and {count} more", name=show(fed[0]), count=len(fed) - 1
+                    )
+                message = Message(
+                    "{selectors} asks for it, but sees only the labels that a pod comes with; it"
+                    " would match if the patched pod were sent again",
+                    selectors=asking_too,
                 )
                 yield self._warning(selector, "effect", "labels", key, message=message, at_key=True)
 
@@ -220,11 +252,14 @@ class _Linter:
     def _object_selector(self, selector: Selector) -> Iterator[Problem]:
         if selector.object is not None and self._cluster and self._cluster < _SINCE:
             version = ".".join(map(str, self._cluster))
-            message = f"Kubernetes {version} has it only behind a feature gate, 1.16 always"
+            message = Message(
+                "Kubernetes {version} has it only behind a feature gate, 1.16 always",
+                version=version,
+            )
             yield self._warning(selector, "objectSelector", message=message, at_key=True)
 
     def _warning(
-        self, selector: Selector, *location: str, message: str, at_key: bool = False
+        self, selector: Selector, *location: str, message: Message, at_key: bool = False
     ) -> Problem:
         whole: Location = (selector.index, *location)
         return problem("selectors", self._named, whole, message, at_key=at_key)
@@ -246,12 +281,13 @@ def _known() -> tuple[dict[str, None], frozenset[str]]:
     return dict.fromkeys(sorted(known["added"])), frozenset(known["reported"])
 
 
-def _of_annotation(key: str) -> str | None:
+def _of_annotation(key: str) -> Message | None:
     added, reported = _known()
     if key in added:
         return None
     if key in reported:
-        return "ECI adds this annotation itself, it does nothing here"
+        return Message("ECI adds this annotation itself, it does nothing here")
     close = difflib.get_close_matches(key, added, n=1, cutoff=0.85)
-    instead = f", did you mean {close[0]}?" if close else ""
-    return f"ECI documents no such annotation{instead}"
+    if close:
+        return Message("ECI documents no such annotation, did you mean {meant}?", meant=close[0])
+    return Message("ECI documents no such annotation")

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from typing import Any
 
+from ..messages.message import Quoted
 from .reading import (
     MAX_DEPTH,
     MAX_DUPLICATES,
@@ -41,7 +42,7 @@ def read_json(text: str) -> Reading:
     try:
         value = json.loads(text, object_pairs_hook=unique, parse_int=integer, parse_float=fraction)
     except json.JSONDecodeError as error:
-        raise TextError(error.msg, error.lineno, error.colno) from None
+        raise TextError(Quoted(error.msg), error.lineno, error.colno) from None
     except RecursionError:
         raise TextError(TOO_DEEP, 1, 1, certain=True) from None
     _check_size(value)

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field, Strict, ValidationInfo, 
 from pydantic.alias_generators import to_camel
 from pydantic.dataclasses import dataclass as validated
 
+from ..messages.message import Message
 from .labels import check_label_key, check_label_value
 from .model import Operator, Requirement
 
@@ -25,7 +26,8 @@ def _check_unicode(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError("must not have half a surrogate pair (\\ud800 to \\udfff)") from None
+        message = Message("must not have half a surrogate pair (\\ud800 to \\udfff)")
+        raise ValueError(message) from None
     return text
 
 
@@ -56,9 +58,11 @@ class LabelSelectorRequirement:
     def _values_fit_the_operator(cls, values: object, info: ValidationInfo) -> object:
         operator = info.data.get("operator")
         if operator in ("In", "NotIn") and (values is None or values == []):
-            raise ValueError(f"{operator} needs at least one value")
+            raise ValueError(Message("{operator} needs at least one value", operator=operator))
         if operator in ("Exists", "DoesNotExist") and values not in (None, []):
-            raise ValueError(f"{operator} takes no values; leave them out")
+            raise ValueError(
+                Message("{operator} takes no values; leave them out", operator=operator)
+            )
         return values
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from ..messages.message import Message, message_of
 from ..shorten import shorten
 
 __all__ = [
@@ -25,7 +26,14 @@ _NAMESPACE = re.compile(_DNS_LABEL)
 _SUBDOMAIN = re.compile(rf"{_DNS_LABEL}(?:\.{_DNS_LABEL})*")
 _SHOWN = 60
 _SEPARATOR = re.compile("[=:]")
-_NAME_RULE = "at most 63 letters, digits, '-', '_' or '.', with a letter or a digit at both ends"
+# One of each, for a text may have thousands that are wrong.
+_NAME_RULE = Message(
+    "at most 63 letters, digits, '-', '_' or '.', with a letter or a digit at both ends"
+)
+_KEY = Message("{part} must be {rule}", part=Message("a key"), rule=_NAME_RULE)
+_NAME_OF_KEY = Message("{part} must be {rule}", part=Message("the part after '/'"), rule=_NAME_RULE)
+_PREFIX = Message("the part before '/' must be a DNS name in lower case, such as example.com")
+_VALUE = Message("a label's value must be empty or {rule}", rule=_NAME_RULE)
 
 
 MAX_LABEL_VALUE = 63
@@ -55,8 +63,10 @@ def check_dns_label(name: str) -> str:
     """Return the name if it can be that of a namespace; else raise ValueError."""
     if len(name) > MAX_LABEL_VALUE or not _NAMESPACE.fullmatch(name):
         raise ValueError(
-            "must be the name of a namespace, at most 63 of a-z, 0-9 and '-' with a letter or a"
-            " digit at both ends"
+            Message(
+                "must be the name of a namespace, at most 63 of a-z, 0-9 and '-' with a letter or"
+                " a digit at both ends"
+            )
         )
     return name
 
@@ -65,19 +75,16 @@ def check_label_key(key: str) -> str:
     """Return the key if it is a qualified name, ``[prefix/]name``; else raise ValueError."""
     prefix, slash, name = key.rpartition("/")
     if slash and not _is_prefix(prefix):
-        raise ValueError(
-            "the part before '/' must be a DNS name in lower case, such as example.com"
-        )
+        raise ValueError(_PREFIX)
     if not _is_name(name):
-        part = "the part after '/'" if slash else "a key"
-        raise ValueError(f"{part} must be {_NAME_RULE}")
+        raise ValueError(_NAME_OF_KEY if slash else _KEY)
     return key
 
 
 def check_label_value(value: str) -> str:
     """Return the value if a label may have it; else raise ValueError."""
     if not is_label_value(value):
-        raise ValueError(f"a label's value must be empty or {_NAME_RULE}")
+        raise ValueError(_VALUE)
     return value
 
 
@@ -100,9 +107,10 @@ def parse_labels(text: str) -> dict[str, str]:
         try:
             labels[check_label_key(_bare(key))] = check_label_value(_bare(value))
         except ValueError as error:
-            raise ValueError(f"{pair!r}: {error}") from None
+            message = Message("{pair}: {problem}", pair=repr(pair), problem=message_of(error))
+            raise ValueError(message) from None
         if not written:
-            raise ValueError(f"{pair!r}: write key=value")
+            raise ValueError(Message("{pair}: write key=value", pair=repr(pair)))
     return labels
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from ..messages.message import Message
 from .text import MAX_FILE_BYTES, Location, Place, read_documents
 
 __all__ = ["Manifest", "read_manifests", "read_text"]
@@ -48,7 +49,10 @@ def read_text(stream: BinaryIO) -> str:
     """
     content = stream.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
-        raise ValueError(f"more than {MAX_FILE_BYTES} bytes (8 MiB) are not read; split it")
+        message = Message(
+            "more than {most} bytes (8 MiB) are not read; split it", most=MAX_FILE_BYTES
+        )
+        raise ValueError(message)
     return content.decode("utf-8-sig")  # some editors write a mark before the text
 
 
@@ -65,7 +69,7 @@ def read_manifests(text: str, *, places: bool = False) -> Iterator[Manifest]:
 
 def _flattened(manifest: Manifest) -> Iterator[Manifest]:
     if not isinstance(manifest.value, dict):
-        raise ValueError("a document is not an object of Kubernetes")
+        raise ValueError(Message("a document is not an object of Kubernetes"))
     items = manifest.value.get("items")
     if manifest.kind == "List" and isinstance(items, list):
         for index, item in enumerate(items):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ..messages.message import Message
 from .blanks import end_of_string
 from .reading import Position, TextError
 
@@ -37,7 +38,7 @@ _PLAIN = re.compile(r"""[ -]{0,100}[^\s:]{1,100}:[ ]{1,100}(?=[^\s\[{"'])""")
 _BLANK = re.compile(r"[ -]{0,100}\Z")
 _COMMENT = re.compile(r"\s*\#[^\n]*")
 
-_Mistake = tuple[int, int, str]  # line from 0, where it is in the text, what it is
+_Mistake = tuple[int, int, str]  # line from 0, where it is in the text, what is found there
 
 
 def explained(text: str, error: TextError) -> TextError:
@@ -83,15 +84,18 @@ def _mistakes(text: str) -> Iterator[_Mistake]:
                 at = len(text) if end < 0 else end
             case "\t":
                 if not flow and _BLANK.match(text, begin, start):
-                    yield line, start, "a tab indents the line, and YAML takes only spaces"
+                    yield line, start, found
             case _ if plain is None or start < plain.end():
-                yield line, start, _named(found)
+                yield line, start, found
 
 
-def _named(found: str) -> str:
+def _named(found: str) -> Message:
     if found in FULL_WIDTH:
-        return f"full-width {found} where {FULL_WIDTH[found]!r} should be"
-    return f'"{found}" begins no comment here, write "#"'
+        meant = repr(FULL_WIDTH[found])
+        return Message("full-width {found} where {meant} should be", found=found, meant=meant)
+    if found == "\t":
+        return Message("a tab indents the line, and YAML takes only spaces")
+    return Message('"{found}" begins no comment here, write "#"', found=found)
 
 
 def _is_flow(text: str) -> bool:
@@ -105,12 +109,13 @@ def _is_flow(text: str) -> bool:
 
 
 def _error(text: str, mistake: _Mistake) -> TextError:
-    line, at, what = mistake
+    line, at, found = mistake
     begin = text.rfind("\n", 0, at) + 1
     end = text.find("\n", at)
     written = text[begin : len(text) if end < 0 else end].rstrip()
     position: Position = (line + 1, at - begin + 1)
-    return TextError(f"{what}: {_around(written, at - begin)}", *position, certain=True)
+    message = Message("{mistake}: {line}", mistake=_named(found), line=_around(written, at - begin))
+    return TextError(message, *position, certain=True)
 
 
 def _around(line: str, at: int) -> str:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+from ..messages.message import Language, Message, translated
 from .mistakes import mistake_in
 from .model import DEFAULT_POLICY, NoMatchLog, Profile, Selector, Toleration, VirtualNode
-from .problems import Problem, Problems, problem, show, unreadable
+from .problems import Problem, Problems, either, problem, show, unreadable
 from .schema import (
     WrittenEffect,
     WrittenLog,
@@ -53,11 +54,13 @@ class ProfileError(ValueError):
         self.count = problems.count
         super().__init__("\n".join(self.lines(len(self.problems))))
 
-    def lines(self, most: int) -> list[str]:
+    def lines(self, most: int, language: Language = "en") -> list[str]:
         """A line for each problem, and after so many, one that says how many more there are."""
-        shown = [str(problem) for problem in self.problems[:most]]
+        shown = [problem.told(language) for problem in self.problems[:most]]
         more = self.count - len(shown)
-        return [*shown, f"and {more} more"] if more else shown
+        if more:
+            shown.append(translated(Message("and {count} more", count=more), language))
+        return shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +115,13 @@ def _read(data: Mapping[str, object] | None, key: str) -> tuple[Reading, Problem
     if text is None:
         return Reading(None), problems
     if not isinstance(text, str):
-        message = f"must be text; write `{key}: |` before it"
+        message = Message("must be text; write `{key}: |` before it", key=key)
     elif size := too_large(text):
-        message = f"has {size} bytes, but a ConfigMap holds at most {MAX_BYTES} (1.5 MiB)"
+        message = Message(
+            "has {size} bytes, but a ConfigMap holds at most {most} (1.5 MiB)",
+            size=size,
+            most=MAX_BYTES,
+        )
     else:
         try:
             reading = read(text)
@@ -135,14 +142,15 @@ def _given(key: str, value: Any) -> Any:
 def _check_record(value: Any) -> Problems:
     problems = Problems()
     if value not in _RECORDS:
-        message = f"must be {' or '.join(map(show, _RECORDS))}, got {show(value)}"
+        expected = either(list(map(show, _RECORDS)))
+        message = Message("must be {expected}, got {value}", expected=expected, value=show(value))
         problems.add([problem("record", value, (), message)])
     return problems
 
 
 def _duplicates(root: str, reading: Reading) -> Iterator[Problem]:
     for location in reading.duplicates:
-        message = "is given twice in one object, the last one counts"
+        message = Message("is given twice in one object, the last one counts")
         yield problem(root, reading.value, location, message, at_key=True)
 
 
@@ -154,7 +162,7 @@ def _warnings(selectors: Iterable[WrittenSelector], value: Any) -> Iterator[Prob
                 "selectors",
                 value,
                 (index, "policy", "normalNodePrefer"),
-                "cpuRatio and memoryRatio are without effect",
+                Message("cpuRatio and memoryRatio are without effect"),
             )
 
 
@@ -165,7 +173,10 @@ def _misspelt_keys(data: Mapping[str, object]) -> Iterator[Problem]:
         if key not in KEYS and len(key) <= _LONGEST_KEY:
             close = difflib.get_close_matches(key.lower(), known, n=1, cutoff=_CLOSE)
             if close:
-                message = f"is no key of a profile and is ignored, did you mean {known[close[0]]}?"
+                message = Message(
+                    "is no key of a profile and is ignored, did you mean {meant}?",
+                    meant=known[close[0]],
+                )
                 yield problem(key, None, (), message)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -12,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from ..messages.message import Language, Message, Quoted, message_of, translated
 from .mistakes import FULL_WIDTH
 from .text import Location, Position, TextError
 
@@ -19,6 +21,7 @@ __all__ = [
     "MAX_PROBLEMS",
     "Problem",
     "Problems",
+    "either",
     "in_order",
     "not_text",
     "problem",
@@ -32,6 +35,7 @@ MAX_PROBLEMS = 100
 thousands."""
 
 _SHOWN = 60
+_QUOTED = re.compile(r"'[^']*'")
 # Of the CRD version (460223), which fields some paste.
 _OF_THE_CRD = {"objectLabels": "objectSelector", "namespaceLabels": "namespaceSelector"}
 _WITHOUT_COUNTERPART = "namespaceResourceLimit"
@@ -49,13 +53,22 @@ class Problem:
     root: str
     location: Location
     path: str
-    message: str
+    message: Message
     at_key: bool = False
     position: Position | None = None
 
     def __str__(self) -> str:
-        where = "line {}, column {}: ".format(*self.position) if self.position else ""
-        return f"{self.path}: {where}{self.message}"
+        return self.told("en")
+
+    def told(self, language: Language) -> str:
+        """The path and the message in a language."""
+        message = self.message
+        if self.position:
+            line, column = self.position
+            message = Message(
+                "line {line}, column {column}: {message}", line=line, column=column, message=message
+            )
+        return f"{self.path}: {translated(message, language)}"
 
 
 @dataclass(slots=True)
@@ -81,7 +94,7 @@ class Problems:
 
 
 def problem(
-    root: str, value: Any, location: Location, message: str, *, at_key: bool = False
+    root: str, value: Any, location: Location, message: Message, *, at_key: bool = False
 ) -> Problem:
     """A problem at the location in a value, which stands under the key ``root``."""
     return Problem(root, location, _path(root, value, location), message, at_key)
@@ -138,15 +151,21 @@ def show(value: Any) -> str:
     """The value as one writes it in JSON, cut where it is long."""
     match value:
         case dict():
-            return "an object"
+            return Message("an object")
         case list():
-            return "a list"
+            return Message("a list")
         case Decimal():
             text = str(value)
         case _:
             text = json.dumps(value, ensure_ascii=False)
             text = text.encode(errors="backslashreplace").decode()  # half a surrogate pair
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def either(choices: Sequence[str]) -> Message:
+    """One of several, as a part of a sentence."""
+    *others, last = choices
+    return Message("{others} or {last}", others=tuple(others), last=last)
 
 
 def _path(root: str, value: Any, location: Location) -> str:
@@ -167,61 +186,68 @@ def _path(root: str, value: Any, location: Location) -> str:
 
 def _message(
     details: ErrorDetails, location: Location, fields: Callable[[Location], Sequence[str]]
-) -> str:
+) -> Message:
     value = details["input"]
     match details["type"]:
         case "string_type":
             return not_text(value)
         case "int_type":
             if isinstance(value, Decimal) and str(value).lstrip("-").isdigit():
-                return f"is too large, got {show(value)}"
-            return f"must be a whole number, got {show(value)}"
+                return Message("is too large, got {value}", value=show(value))
+            return Message("must be a whole number, got {value}", value=show(value))
         case "list_type":
-            return f"must be a list, got {show(value)}"
+            return Message("must be a list, got {value}", value=show(value))
         case "dict_type" | "dataclass_type":
-            return f"must be an object, got {show(value)}"
+            return Message("must be an object, got {value}", value=show(value))
         case "missing":
-            return "is required"
+            return Message("is required")
         case "literal_error":
-            return f"must be {details['ctx']['expected']}, got {show(value)}"
+            expected = either(_QUOTED.findall(details["ctx"]["expected"]))
+            return Message("must be {expected}, got {value}", expected=expected, value=show(value))
         case "unexpected_keyword_argument":
             return _unknown(str(location[-1]), fields(location[:-1]))
         case "value_error":
-            return f"{details['ctx']['error']}{_got(value)}"
+            return _got(message_of(details["ctx"]["error"]), value)
         case _:
-            return f"{details['msg']}{_got(value)}"
+            return _got(Quoted(details["msg"]), value)
 
 
-def _got(value: Any) -> str:
-    return "" if value is None or isinstance(value, (dict, list)) else f", got {show(value)}"
+def _got(message: Message, value: Any) -> Message:
+    if value is None or isinstance(value, (dict, list)):
+        return message
+    return Message("{problem}, got {value}", problem=message, value=show(value))
 
 
-def not_text(value: Any) -> str:
+def not_text(value: Any) -> Message:
     """What is wrong with a value that should be a string, and how to write it."""
     if value is None:
-        return 'must be a string, got null; write "" or leave it out'
+        return Message('must be a string, got null; write "" or leave it out')
     if isinstance(value, (dict, list)):
-        return f"must be a string, got {show(value)}"
-    return f'must be a string, got {show(value)}; write "{show(value)}"'
+        return Message("must be a string, got {value}", value=show(value))
+    return Message('must be a string, got {value}; write "{value}"', value=show(value))
 
 
-def _unknown(name: str, known: Sequence[str]) -> str:
+def _unknown(name: str, known: Sequence[str]) -> Message:
     if (ours := _OF_THE_CRD.get(name)) in known:
-        return (
-            f"unknown field, here it is {ours}; python -m handler convert translates Selector"
-            " objects"
+        return Message(
+            "unknown field, here it is {ours}; python -m handler convert translates Selector"
+            " objects",
+            ours=ours or "",
         )
     if name == _WITHOUT_COUNTERPART:
-        return "unknown field; it has no counterpart here"
+        return Message("unknown field; it has no counterpart here")
     half = "".join(character for character in name[:_SHOWN] if character not in FULL_WIDTH)
     if half != name[:_SHOWN]:
-        meant = f", did you mean {half}?" if half in known else ""
-        return f"unknown field, it has full-width punctuation{meant}"
+        if half in known:
+            return Message(
+                "unknown field, it has full-width punctuation, did you mean {meant}?", meant=half
+            )
+        return Message("unknown field, it has full-width punctuation")
     lowered = {field.lower(): field for field in known}
     # To compare takes time with the length of both.
     close = difflib.get_close_matches(name.lower(), lowered, n=1) if len(name) <= _SHOWN else None
     if close:
-        return f"unknown field, did you mean {lowered[close[0]]}?"
+        return Message("unknown field, did you mean {meant}?", meant=lowered[close[0]])
     if not known:
-        return "unknown field; none is known here"
-    return f"unknown field; known are {', '.join(known)}"
+        return Message("unknown field; none is known here")
+    return Message("unknown field; known are {known}", known=tuple(known))

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from ..messages.message import Message
+
 __all__ = [
     "MAX_BYTES",
     "MAX_DEPTH",
@@ -44,7 +46,7 @@ MAX_FILE_VALUES = 500_000
 MAX_DEPTH = 100
 MAX_DUPLICATES = 100
 
-TOO_DEEP = f"nested too deeply: more than {MAX_DEPTH} levels"
+TOO_DEEP = Message("nested too deeply: more than {most} levels", most=MAX_DEPTH)
 
 _LONGEST_INTEGER = 100  # characters; the time that int() takes grows with their square
 
@@ -52,7 +54,7 @@ _LONGEST_INTEGER = 100  # characters; the time that int() takes grows with their
 class TextError(ValueError):
     """The text is neither JSON nor YAML; the message says where (line and column from 1)."""
 
-    def __init__(self, message: str, line: int, column: int, *, certain: bool = False) -> None:
+    def __init__(self, message: Message, line: int, column: int, *, certain: bool = False) -> None:
         super().__init__(f"line {line}, column {column}: {message}")
         self.message = message
         self.certain = certain  # says what was meant, not only where reading stopped
@@ -96,9 +98,9 @@ class Reading:
     position: Position = (1, 1)
 
 
-def too_many(most: int) -> str:
+def too_many(most: int) -> Message:
     """What is wrong with a text of more values than this."""
-    return f"more than {most} values, which is more than is read"
+    return Message("more than {most} values, which is more than is read", most=most)
 
 
 def location_of(path: Path) -> Location:

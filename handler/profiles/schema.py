@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic.dataclasses import dataclass as validated
 
+from ..messages.message import Message
 from .label_selector import (
     AnnotationKey,
     LabelKey,
@@ -82,15 +83,17 @@ _FORM = ConfigDict(extra="forbid", alias_generator=to_camel)
 
 def _check_effect_annotation(key: str) -> str:
     if _TIED_ANNOTATION.fullmatch(key):
-        raise ValueError("this annotation belongs to other fields of a pod, no effect may add it")
+        raise ValueError(
+            Message("this annotation belongs to other fields of a pod, no effect may add it")
+        )
     if key == RECORD_ANNOTATION:
-        raise ValueError("this annotation is the decision record, no effect may add it")
+        raise ValueError(Message("this annotation is the decision record, no effect may add it"))
     return key
 
 
 def _check_name(name: str) -> str:
     if not name.strip():
-        raise ValueError("must not be empty")
+        raise ValueError(Message("must not be empty"))
     return name
 
 
@@ -99,7 +102,14 @@ def _whole_number(bits: int) -> AfterValidator:
 
     def check(number: int) -> int:
         if not -limit <= number < limit:
-            raise ValueError(f"must be a whole number of {bits} bits, {-limit} to {limit - 1}")
+            raise ValueError(
+                Message(
+                    "must be a whole number of {bits} bits, {least} to {most}",
+                    bits=bits,
+                    least=-limit,
+                    most=limit - 1,
+                )
+            )
         return number
 
     return AfterValidator(check)
@@ -107,16 +117,22 @@ def _whole_number(bits: int) -> AfterValidator:
 
 def _check_percentage(percentage: int) -> int:
     if not 0 <= percentage <= 100:
-        raise ValueError("must be a whole number from 0 to 100")
+        raise ValueError(Message("must be a whole number from 0 to 100"))
     return percentage
 
 
 def _check_policy(policy: Any) -> Any:
     if not isinstance(policy, dict):
-        raise ValueError('must be an object such as {"fair": {}}')
+        raise ValueError(Message('must be an object such as {"fair": {}}'))
     chosen = [name for name, value in policy.items() if value is not None]
     if len(chosen) != 1 and set(chosen) <= set(POLICIES):
-        raise ValueError(f"must have exactly one of {', '.join(POLICIES)}; it has {len(chosen)}")
+        raise ValueError(
+            Message(
+                "must have exactly one of {policies}; it has {count}",
+                policies=tuple(POLICIES),
+                count=len(chosen),
+            )
+        )
     return policy
 
 
@@ -189,21 +205,23 @@ class WrittenToleration:
         if key:
             return check_label_key(key)
         if info.data.get("operator", "Exists") != "Exists":
-            raise ValueError('is required, unless the operator is "Exists", which tolerates all')
+            raise ValueError(
+                Message('is required, unless the operator is "Exists", which tolerates all')
+            )
         return key
 
     @field_validator("value")
     @classmethod
     def _value(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value and info.data.get("operator") == "Exists":
-            raise ValueError("the operator Exists takes no value; leave it out")
+            raise ValueError(Message("the operator Exists takes no value; leave it out"))
         return value and check_label_value(value)
 
     @field_validator("toleration_seconds")
     @classmethod
     def _seconds(cls, seconds: int | None, info: ValidationInfo) -> int | None:
         if seconds is not None and info.data.get("effect", "NoExecute") != "NoExecute":
-            raise ValueError("only the effect NoExecute takes seconds; leave them out")
+            raise ValueError(Message("only the effect NoExecute takes seconds; leave them out"))
         return seconds
 
 
@@ -217,7 +235,7 @@ class WrittenVirtualNode:
 def _check_rate(rate: Any) -> Any:
     number = isinstance(rate, (int, float, Decimal)) and not isinstance(rate, bool)
     if not number or not 0 <= rate <= 1:
-        raise ValueError("must be a number from 0 to 1, such as 0.01 for one in a hundred")
+        raise ValueError(Message("must be a number from 0 to 1, such as 0.01 for one in a hundred"))
     return float(rate)
 
 
@@ -253,7 +271,9 @@ _FIELDS = {
 }
 _OF_A_SELECTOR = frozenset(_FIELDS["selectors"])
 _NAMES = frozenset(name for names in _FIELDS.values() for name in names)
-_OF_THE_CRD = "is a Selector object of the CRD form; python -m handler convert translates it"
+_OF_THE_CRD = Message(
+    "is a Selector object of the CRD form; python -m handler convert translates it"
+)
 _SELECTOR = TypeAdapter(WrittenSelector)
 _VIRTUAL_NODE = TypeAdapter(WrittenVirtualNode)
 _LOG = TypeAdapter(WrittenLog)
@@ -281,7 +301,11 @@ def check_selectors(
         found = list(_rules(value, index, owners))
         found += _unknown_node(value, index, virtual_nodes)
         if (size := _size(item)) > _MOST_OF_A_SELECTOR:
-            message = f"has {size} values, at most {_MOST_OF_A_SELECTOR}; write several selectors"
+            message = Message(
+                "has {size} values, at most {most}; write several selectors",
+                size=size,
+                most=_MOST_OF_A_SELECTOR,
+            )
             problems.add([problem("selectors", value, at, message)])
             continue
         try:
@@ -306,15 +330,20 @@ def of_the_crd(value: Any) -> bool:
     )
 
 
-def _no_list(value: Any) -> str:
+def _no_list(value: Any) -> Message:
     if of_the_crd(value):
         return _OF_THE_CRD
-    hint = ""
+    got = show(value)
     if isinstance(value, dict) and "selectors" in value:
-        hint = "; write only the list, without the key selectors around it"
-    elif isinstance(value, dict) and "name" in value:
-        hint = "; write the selector as the entry of a list"
-    return f"must be a list, got {show(value)}{hint}"
+        return Message(
+            "must be a list, got {value}; write only the list, without the key selectors around it",
+            value=got,
+        )
+    if isinstance(value, dict) and "name" in value:
+        return Message(
+            "must be a list, got {value}; write the selector as the entry of a list", value=got
+        )
+    return Message("must be a list, got {value}", value=got)
 
 
 def check_virtual_node(value: Any) -> tuple[WrittenVirtualNode, Problems]:
@@ -327,17 +356,21 @@ def check_virtual_nodes(value: Any) -> tuple[dict[str, WrittenVirtualNode], Prob
     nodes: dict[str, WrittenVirtualNode] = {}
     problems = Problems()
     if not isinstance(value, dict):
-        message = f"must be an object with a virtual node under each name, got {show(value)}"
+        message = Message(
+            "must be an object with a virtual node under each name, got {value}", value=show(value)
+        )
         problems.add([problem("virtualNodes", value, (), message)])
         return nodes, problems
     if len(value) > _MOST_NODES:
-        message = f"has {len(value)} virtual nodes, at most {_MOST_NODES}"
+        message = Message(
+            "has {count} virtual nodes, at most {most}", count=len(value), most=_MOST_NODES
+        )
         problems.add([problem("virtualNodes", value, (), message)])
         return nodes, problems
     for name in value:
         nodes[name], found = _check_node("virtualNodes", value, (name,))
         if not name.strip():
-            message = "a name must not be empty"
+            message = Message("a name must not be empty")
             problems.add([problem("virtualNodes", value, (name,), message, at_key=True)])
         problems.extend(found)
     return nodes, problems
@@ -348,7 +381,7 @@ def check_log(value: Any) -> tuple[WrittenLog, Problems]:
     written, problems = _check(_LOG, WrittenLog(), "log", value, ())
     asked = written.no_match
     if asked and asked.namespace is None and asked.rate is None:
-        message = 'needs a namespace, a rate, or both, such as {"namespace": "default"}'
+        message = Message('needs a namespace, a rate, or both, such as {"namespace": "default"}')
         problems.add([problem("log", value, ("noMatch",), message)])
     return written, problems
 
@@ -364,7 +397,7 @@ def _check(
     problems = Problems()
     item = value[at[0]] if at else value
     if (size := _size(item)) > _MOST_OF_AN_OBJECT:
-        message = f"has {size} values, at most {_MOST_OF_AN_OBJECT}"
+        message = Message("has {size} values, at most {most}", size=size, most=_MOST_OF_AN_OBJECT)
         problems.add([problem(root, value, at, message)])
         return otherwise, problems
     try:
@@ -379,9 +412,11 @@ def _unknown_node(value: Any, index: int, known: Collection[str]) -> Iterator[Pr
     selector = value[index]
     name = selector.get("virtualNode") if isinstance(selector, dict) else None
     if isinstance(name, str) and name not in known:
-        names = ", ".join(show(each) for each in list(known)[:MAX_PROBLEMS])
-        message = (
-            f"must be a name in data.virtualNodes ({names or 'which has none'}), got {show(name)}"
+        names = tuple(show(each) for each in list(known)[:MAX_PROBLEMS])
+        message = Message(
+            "must be a name in data.virtualNodes ({names}), got {name}",
+            names=names or Message("which has none"),
+            name=show(name),
         )
         yield problem("selectors", value, (index, "virtualNode"), message)
 
@@ -403,7 +438,8 @@ def _told(
         except ValidationError as of_the_first:
             error = of_the_first
         else:
-            return [problem(root, value, at, f"has {error.error_count()} problems")]
+            message = Message("has {count} problems", count=error.error_count())
+            return [problem(root, value, at, message)]
     return list(problems_of(error, root, value, at, known))
 
 
@@ -437,14 +473,15 @@ def _rules(selectors: list[Any], index: int, owners: dict[str, int]) -> Iterator
     if not isinstance(selector, dict):
         return
 
-    def found(*location: str, message: str) -> Problem:
+    def found(*location: str, message: Message) -> Problem:
         return problem("selectors", selectors, (index, *location), message)
 
     name = selector.get("name")
     if isinstance(name, str) and owners.setdefault(name, index) != index:
-        yield found(
-            "name", message=f"selectors[{owners[name]}] has this name too; names must be unique"
+        message = Message(
+            "selectors[{index}] has this name too; names must be unique", index=owners[name]
         )
+        yield found("name", message=message)
     if selector.keys() <= _OF_A_SELECTOR:  # with a misspelt one, what is missing may be that
         for field, message in _without_a_side(selector):
             yield found(*field, message=message)
@@ -452,19 +489,21 @@ def _rules(selectors: list[Any], index: int, owners: dict[str, int]) -> Iterator
         yield found("effect", *field, message=message)
 
 
-def _of_effect(effect: Any) -> Iterator[tuple[tuple[str, ...], str]]:
+def _of_effect(effect: Any) -> Iterator[tuple[tuple[str, ...], Message]]:
     """What is wrong with the entries of an effect taken together."""
     if not isinstance(effect, dict):
         return
     for kind, most in (("annotations", MAX_ANNOTATION_BYTES), ("labels", MAX_LABEL_BYTES)):
         entries = effect.get(kind)
         if isinstance(entries, dict) and (size := _bytes(entries)) > most:
-            yield (kind,), f"{size} bytes; a pod takes at most {most}"
+            yield (kind,), Message("{size} bytes; a pod takes at most {most}", size=size, most=most)
     annotations = effect.get("annotations")
     if isinstance(annotations, dict):
         cost = annotations.get(_DELETION_COST)
         if isinstance(cost, str) and not _is_int32(cost):
-            message = f'must be a 32-bit whole number such as "-100", got {show(cost)}'
+            message = Message(
+                'must be a 32-bit whole number such as "-100", got {value}', value=show(cost)
+            )
             yield ("annotations", _DELETION_COST), message
 
 
@@ -473,24 +512,26 @@ def _bytes(entries: dict[str, Any]) -> int:
     return sum(len(text.encode("utf-8", "replace")) for text in texts)
 
 
-def _without_a_side(selector: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+def _without_a_side(selector: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Message]]:
     """What a selector must not be without a namespaceSelector and an objectSelector."""
     if any(selector.get(side) is not None for side in ("namespaceSelector", "objectSelector")):
         return
     effect = selector.get("effect")
     if not isinstance(effect, dict) or not (effect.get("annotations") or effect.get("labels")):
-        yield (), "needs a namespaceSelector, an objectSelector, or both"
+        yield (), Message("needs a namespaceSelector, an objectSelector, or both")
         return
     for field, why in (
-        ("policy", "places no pod"),
-        ("percentage", "matches no pods of which it could take a share"),
+        ("policy", Message("places no pod")),
+        ("percentage", Message("matches no pods of which it could take a share")),
     ):
         if selector.get(field) is not None:
-            yield (
-                (field,),
-                f"a selector with an effect only {why}; leave {field} out, or add a"
+            message = Message(
+                "a selector with an effect only {why}; leave {field} out, or add a"
                 " namespaceSelector or an objectSelector",
+                why=why,
+                field=field,
             )
+            yield (field,), message
 
 
 def _is_int32(text: str) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
+from ..messages.message import Message
 from .blanks import without_comments, without_surrogates
 from .json_text import read_json
 from .mistakes import explained
@@ -129,6 +130,6 @@ def _read_yaml(text: str, *, places: bool = False) -> Reading:
     documents = read_yaml(text, MAX_VALUES, places=places)
     reading = next(documents, Reading(None))
     if second := next(documents, None):
-        message = "a second YAML document; write one only"
+        message = Message("a second YAML document; write one only")
         raise TextError(message, *second.position, certain=True)
     return reading

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from ..messages.message import Message, Quoted
 from .reading import (
     MAX_DEPTH,
     MAX_DUPLICATES,
@@ -59,14 +60,14 @@ def read_yaml(text: str, most: int, *, places: bool = False) -> Iterator[Reading
         last, end = _end(text)
         if line > last:  # the parser sees the end of the text as a line of its own
             line, column = last, end
-        problem = error.problem or "not YAML"
+        problem: Message = Quoted(error.problem) if error.problem else Message("not YAML")
         if "nesting" in problem:  # the parser has a limit of its own, by version
-            problem = "nested too deeply"
+            problem = Message("nested too deeply")
         raise TextError(problem, line, column) from None
     except yaml.YAMLError as error:  # a character that YAML forbids
-        raise TextError(" ".join(str(error).split()), 1, 1) from None
+        raise TextError(Quoted(" ".join(str(error).split())), 1, 1) from None
     except UnicodeEncodeError:
-        raise TextError("half a surrogate pair", 1, 1) from None
+        raise TextError(Message("half a surrogate pair"), 1, 1) from None
 
 
 class _Builder:
@@ -109,7 +110,7 @@ class _Builder:
         twice: set[str] = set()
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
-                raise _error("a key must be text", event)
+                raise _error(Message("a key must be text"), event)
             key: str = event.value
             if key in fields and key not in twice and len(reading.duplicates) < MAX_DUPLICATES:
                 twice.add(key)
@@ -126,11 +127,13 @@ class _Builder:
         if depth > MAX_DEPTH:
             raise _error(TOO_DEEP, event)
         if isinstance(event, yaml.AliasEvent) or event.anchor:
-            message = "anchors and aliases (& and *) are not supported; write the value out"
+            message = Message(
+                "anchors and aliases (& and *) are not supported; write the value out"
+            )
             raise _error(message, event)
         if event.tag not in _TAGS:
             tag = event.tag if len(event.tag) <= 60 else f"{event.tag[:57]}..."
-            raise _error(f"the tag {tag} is not supported", event)
+            raise _error(Message("the tag {tag} is not supported", tag=tag), event)
 
 
 def _placed(place: Place, part: int | str, event: Any, key: Any = None) -> Place:
@@ -172,5 +175,5 @@ def _end(text: str) -> Position:
     return line, length - begin + 1
 
 
-def _error(message: str, event: Any) -> TextError:
+def _error(message: Message, event: Any) -> TextError:
     return TextError(message, *_position(event), certain=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import StrictStr, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
@@ -27,6 +27,7 @@ from ..cluster.source import SourceError
 from ..cluster.store import Store
 from ..decision.matching import Matcher
 from ..lint.diagnostics import Diagnostic, examine
+from ..messages.message import Language, Message, message_of, translated
 from ..profiles.labels import parse_labels
 from ..profiles.manifests import Manifest, read_manifests
 from ..profiles.model import Profile
@@ -51,12 +52,14 @@ _PART = re.compile(r"\{\{(\w+)\}\}")
 class _Question:
     """What one has written: the data of a profile, pods in YAML, and labels of namespaces.
 
-    The labels of other namespaces than those are the ones that the function knows.
+    The labels of other namespaces than those are the ones that the function knows. ``language``
+    is that of the messages in the answer.
     """
 
     profile: dict[StrictStr, StrictStr]
     pod: StrictStr
     namespaces: dict[StrictStr, StrictStr]
+    language: Language = "en"
 
 
 _QUESTION = TypeAdapter(_Question)
@@ -68,6 +71,7 @@ class _Reading:
 
     data: Mapping[str, object]
     taken: Mapping[str, Any] | None = None
+    language: Language = "en"
     pods: list[PlannedPod] = field(default_factory=list)
     given: dict[str, Mapping[str, str]] = field(default_factory=dict)
     listed: Collection[str] | None = None
@@ -117,7 +121,10 @@ class Page:
         }
 
     async def profile(self) -> Mapping[str, Any]:
-        """The profile as it was last read, and what is in force. Raises LoadError."""
+        """The profile as it was last read, and what is in force. Raises LoadError.
+
+        Its diagnostics have ``messages``, by language.
+        """
         state = await self._store.profile()
         diagnostics = await self._executor.run(examine, state.config_map.data)
         return {
@@ -127,7 +134,16 @@ class Page:
             "data": _texts(state.config_map.data),
             "valid": not state.errors,
             "inForce": None if state.matcher is None else len(state.matcher.profile.selectors),
-            "diagnostics": list(map(_diagnostic, diagnostics)),
+            "diagnostics": [
+                {
+                    **_diagnostic(each, "en"),
+                    "messages": {
+                        language: translated(each.problem.message, language)
+                        for language in get_args(Language)
+                    },
+                }
+                for each in diagnostics
+            ],
         }
 
     async def explain(self, body: bytes) -> Mapping[str, Any]:
@@ -140,7 +156,9 @@ class Page:
         try:
             question = _QUESTION.validate_json(body)
         except ValidationError:
-            raise ValueError("the body must have profile, pod and namespaces") from None
+            raise ValueError(
+                "the body must have profile, pod and namespaces; it may have language, en or zh"
+            ) from None
         reading = await self._executor.run(self._read, question)
         missing = dict.fromkeys(
             pod.namespace for pod in reading.pods if pod.namespace not in reading.given
@@ -155,6 +173,7 @@ class Page:
 
     def _read(self, question: _Question) -> _Reading:
         reading = _unpacked(question.profile)
+        language = reading.language = question.language
         if self._listed:
             with suppress(SourceError):
                 reading.listed = self._listed()
@@ -164,18 +183,21 @@ class Page:
                 reading.given = _namespaces(list(read_manifests(question.pod)))
         except PodError as error:
             reading.pods = []
-            reading.pod_error = _at(str(error), *error.position)
+            reading.pod_error = _at(translated(error.message, language), *error.position)
         except ValueError as error:
-            reading.pod_error = _at(str(error), 1, 1)
+            reading.pod_error = _at(translated(message_of(error), language))
         if len(reading.pods) > _MOST_PODS:
             reading.pods = []
-            reading.pod_error = _at(f"there are more than {_MOST_PODS} pods; try fewer at a time")
+            message = Message(
+                "there are more than {most} pods; try fewer at a time", most=_MOST_PODS
+            )
+            reading.pod_error = _at(translated(message, language))
         for name in {pod.namespace for pod in reading.pods} & question.namespaces.keys():
             text = question.namespaces[name]
             try:
                 reading.given[name] = parse_labels(text)
             except ValueError as error:
-                reading.label_errors[name] = str(error)
+                reading.label_errors[name] = translated(message_of(error), language)
         return reading
 
     async def _labels(self, name: str, listed: Collection[str] | None) -> Mapping[str, str] | None:
@@ -265,11 +287,12 @@ def _unpacked(data: Mapping[str, str]) -> _Reading:
 def _answer(
     reading: _Reading, known: Mapping[str, Mapping[str, str]], loaded: Mapping[str, str]
 ) -> Mapping[str, Any]:
+    language = reading.language
     diagnostics = examine(reading.data)
     invalid = any(each.severity == "error" for each in diagnostics)
     answer: dict[str, Any] = {
-        "diagnostics": list(map(_diagnostic, diagnostics)),
-        "changes": _changes(loaded, reading.data),
+        "diagnostics": [_diagnostic(each, language) for each in diagnostics],
+        "changes": _changes(loaded, reading.data, language),
         "namespaces": [],
         "labelErrors": reading.label_errors,
         "pods": [],
@@ -292,23 +315,27 @@ def _answer(
         of_namespace = labels[pod.namespace]
         complete = pod.namespace in reading.given or pod.namespace in known
         explanation = explain(pod.pod, of_namespace, matcher, pod.unknown, complete=complete)
-        explained = document(pod, pod.namespace, of_namespace, explanation)
-        answer["pods"].append({**explained, "diff": diff(pod.value, explained["pod"])})
+        explained = document(pod, pod.namespace, of_namespace, explanation, language)
+        lines = [translated(line, language) for line in diff(pod.value, explained["pod"])]
+        answer["pods"].append({**explained, "diff": lines})
     return answer
 
 
-def _changes(loaded: Mapping[str, str], data: Mapping[str, object]) -> list[Mapping[str, Any]]:
+def _changes(
+    loaded: Mapping[str, str], data: Mapping[str, object], language: Language
+) -> list[Mapping[str, Any]]:
     """How the profile differs from the one that was loaded, for each key that does."""
     compared = ((key, loaded.get(key, ""), data.get(key, "")) for key in KEYS)
     return [
-        {"key": key, "lines": _differences(old.splitlines(), new.splitlines())}
+        {"key": key, "lines": [translated(line, language) for line in _differences(old, new)]}
         for key, old, new in compared
         if isinstance(new, str) and old.strip() != new.strip()
     ]
 
 
-def _differences(old: list[str], new: list[str]) -> list[str]:
+def _differences(before: str, after: str) -> list[str]:
     """The lines of a unified diff without its head and line numbers."""
+    old, new = before.splitlines(), after.splitlines()
     first = next((n for n, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), None)
     if first is None:
         first = min(len(old), len(new))
@@ -318,7 +345,13 @@ def _differences(old: list[str], new: list[str]) -> list[str]:
     start, end = max(first - _CONTEXT, 0), max(last - _CONTEXT, 0)
     old, new = old[start : len(old) - end], new[start : len(new) - end]
     if len(old) + len(new) > _MOST_CHANGED:
-        return [f"@@ {len(old)} and {len(new)} lines are too many to compare @@"]
+        return [
+            Message(
+                "@@ {before} and {after} lines are too many to compare @@",
+                before=len(old),
+                after=len(new),
+            )
+        ]
     lines = islice(difflib.unified_diff(old, new, n=_CONTEXT, lineterm=""), 2, None)
     return ["@@" if line.startswith("@@") else line for line in lines]
 
@@ -327,12 +360,12 @@ def _at(message: str, line: int = 1, column: int = 1) -> Mapping[str, Any]:
     return {"message": message, "line": line, "column": column}
 
 
-def _diagnostic(diagnostic: Diagnostic) -> Mapping[str, Any]:
+def _diagnostic(diagnostic: Diagnostic, language: Language) -> Mapping[str, Any]:
     line, column = diagnostic.position
     problem = diagnostic.problem
     return {
         "severity": diagnostic.severity,
         "key": problem.root,
         "path": problem.path,
-        **_at(problem.message, line, column),
+        **_at(translated(problem.message, language), line, column),
     }

@@ -741,7 +741,7 @@ def planning(text: str, new: Profile = EDITED) -> None:
             inventory.add(value)
     comparison = compare_on(inventory, IN_FORCE, new)
     sum(map(len, report(comparison)))
-    to_json(comparison)
+    to_json(comparison, "en")
 
 
 def planning_by_namespaces(text: str) -> None:

@@ -188,7 +188,8 @@ def test_labels_of_namespaces_can_be_changed(opened: Callable[..., Opened], lang
     page.title("normalNodePrefer", page.say("virtualNode"))
     page.expect("#namespaces .tag").to_have_text(page.say("from.here"))
     labels.fill("team")
-    until(page.problems, ["'team': write key=value"])
+    wrong = {"en": "'team': write key=value", "zh": "'team'：请写成 key=value"}  # noqa: RUF001
+    until(page.problems, [wrong[language]])
     page.button("reset").click()
     page.on_the_virtual_node()
     page.expect("#namespaces .tag").to_have_text(page.say("from.file"))
@@ -262,12 +263,19 @@ def test_a_typo_leaves_the_last_result(opened: Callable[..., Opened], language: 
     result = page.page.locator("#result").text_content()
     page.write("selectors", '[\n  {"name": "a", "objectselector": {}},\n  {"name": "b"}\n]')
     page.write("pod", "kind: Pod\nmetadata:\n  labels:\n    app: 1\n")
-    expected = [
-        'selectors[0] "a": objectselector: unknown field, did you mean objectSelector?',
-        'selectors[1] "b": needs a namespaceSelector, an objectSelector, or both',
-        'Pod.metadata.labels["app"]: must be a string, got 1; write "1"',
-    ]
-    until(page.problems, expected)
+    expected = {
+        "en": [
+            'selectors[0] "a": objectselector: unknown field, did you mean objectSelector?',
+            'selectors[1] "b": needs a namespaceSelector, an objectSelector, or both',
+            'Pod.metadata.labels["app"]: must be a string, got 1; write "1"',
+        ],
+        "zh": [
+            'selectors[0] "a": objectselector: 未知字段，是否想写 objectSelector？',  # noqa: RUF001
+            'selectors[1] "b": 需要 namespaceSelector 或 objectSelector，也可以同时指定',  # noqa: RUF001
+            'Pod.metadata.labels["app"]: 必须是字符串，当前值：1；请写成 "1"',  # noqa: RUF001
+        ],
+    }
+    until(page.problems, expected[language])
     page.expect("#wrong strong").to_have_text(page.say("wrong", page.say("errors", 3)))
     page.expect("#wrong").to_contain_text(page.say("stale"))
     page.on_the_virtual_node()
@@ -638,7 +646,9 @@ def test_what_the_page_asks(server: Server, profile: Path) -> None:
     for body in (b"", b"{}", b"[", json.dumps({**question, "pod": 5}).encode()):
         bad = server.request("POST", "/explain", body)
         assert bad.status == 400
-        assert bad.json["message"] == "the body must have profile, pod and namespaces"
+        assert bad.json["message"] == (
+            "the body must have profile, pod and namespaces; it may have language, en or zh"
+        )
     assert server.request("POST", "/explain", b" " * (8 * 2**20 + 1)).status == 413
 
 

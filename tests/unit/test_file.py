@@ -225,6 +225,7 @@ def ends(**settings: str) -> str:
             ["ECI_PROFILE_REGISTRATION must not be given", "PROVIDER is file", "'eci-profile'"],
         ),
         ({"ECI_PROFILE_LOG_LEVEL": "loud"}, ["ECI_PROFILE_LOG_LEVEL", "'loud'", "DEBUG"]),
+        ({"ECI_PROFILE_LANGUAGE": "fr"}, ["ECI_PROFILE_LANGUAGE", "'fr'", "zh (Chinese)"]),
         ({"ECI_PROFILE_TLL": "5"}, ["ECI_PROFILE_TLL", "did you mean ECI_PROFILE_TTL?"]),
         ({"ECI_PROFILE_ttl": "5"}, ["did you mean ECI_PROFILE_TTL?"]),
         ({"ECI_PROFILE_MAXBODY": "5"}, ["did you mean ECI_PROFILE_MAX_BODY?"]),

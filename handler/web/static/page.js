@@ -215,7 +215,7 @@ function tabs(list, entries, chosen, choose) {
 
 // What the loaded profile has may be no text at all, so while it is unchanged its own diagnostics count.
 function diagnostics() {
-  return edited() || !loaded ? (answer?.diagnostics ?? []) : loaded.diagnostics;
+  return edited() || !loaded ? (answer?.diagnostics ?? []) : loaded.diagnostics.map((each) => ({ ...each, message: each.messages[language] }));
 }
 
 function problems() {
@@ -241,7 +241,7 @@ function problemList(found) {
       button.addEventListener("click", () => goTo(each));
       item.append(button);
     }
-    item.append(element("span", { lang: "en", className: "text" }, ...keyed(each.text)));
+    item.append(element("span", { className: "text" }, ...keyed(each.text)));
     return item;
   });
 }
@@ -459,7 +459,7 @@ function details(pod) {
     ? part("selectors", "selectorsHint", list(pod.selectors.map((each) => entry(selectorTag(each), [element("b", { textContent: each.name })], reason(each, pod)))))
     : part("selectors", "noSelectors")));
   if (pod.warnings.length) {
-    const items = pod.warnings.map((each) => element("li", { className: "warning", lang: "en" }, ...keyed(each)));
+    const items = pod.warnings.map((each) => element("li", { className: "warning" }, ...keyed(each)));
     parts.push(...part("warnings", "", element("ul", { className: "problems" }, ...items)));
   }
   parts.push(...(pod.diff.length ? part("change", pod.diff.some((line) => line.startsWith(RECORD)) ? "recordHint" : "", diffOf(pod.diff.slice(2), say("change"))) : part("change", "unchanged")));
@@ -551,7 +551,7 @@ async function fetched(path, options) {
 async function explain() {
   clearTimeout(timer);
   const number = ++asked;
-  const body = JSON.stringify({ profile: written(), pod: editors.pod.text, namespaces: labels });
+  const body = JSON.stringify({ profile: written(), pod: editors.pod.text, namespaces: labels, language });
   try {
     const found = await fetched("explain", { method: "POST", headers: { "content-type": "application/json" }, body });
     if (number !== asked) return; // a later one is under way
@@ -620,6 +620,7 @@ function listen() {
     language = language === "en" ? "zh" : "en";
     remembered("localStorage", "language", language);
     speak();
+    explain(); // its messages are in one language
   });
   for (const button of $("ask").querySelectorAll("button")) button.addEventListener("click", () => $("ask").close(button.value));
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") $("examples").open = false; });
