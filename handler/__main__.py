@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from .author import check, completion, convert, explain, json_schema, plan, register
 from .author.command import USAGE, Parser, UsageError, language
 from .install import commands as in_the_cluster
+from .messages.message import Language, Message, translated
 from .version import VERSION
 
 # Each has `add_to`; the order is that of the help.
@@ -47,13 +49,26 @@ def _program() -> str:
 
 
 def _parser(program: str) -> Parser:
-    parser = Parser(prog=program, description="Tools for those who write ECI profiles.")
+    parser = Parser(prog=program, description=Message("Tools for those who write ECI profiles."))
     parser.set_defaults(parser_of=_parser)
     parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(metavar="command", required=True)
     for command in _COMMANDS:
         command.add_to(commands)
+    if (spoken := language()) != "en":
+        _translate(parser, spoken)
     return parser
+
+
+def _translate(parser: argparse.ArgumentParser, spoken: Language) -> None:
+    """Have the help of a parser, and of those for its commands, in a language."""
+    parser.description = translated(parser.description or "", spoken)
+    for action in parser._actions:  # noqa: SLF001
+        commands = action.choices if isinstance(action.choices, dict) else {}
+        for each in (action, *getattr(action, "_choices_actions", ())):
+            each.help = each.help and translated(each.help, spoken)
+        for command in commands.values():
+            _translate(command, spoken)
 
 
 if __name__ == "__main__":

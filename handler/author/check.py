@@ -22,17 +22,17 @@ __all__ = ["add_to"]
 
 _SEVERITIES = {"error": Message("error"), "warning": Message("warning")}
 
-_DESCRIPTION = """
+_DESCRIPTION = Message("""
 Say what is wrong or hardly meant in a profile, each at its line and column.
 Exit code: 0 if it is valid (there may be warnings), 1 if it has errors, 2 if it can't be had.
-"""
+""")
 
 
 def add_to(commands: Any) -> None:
     """Add the command to those of the command line."""
     parser = commands.add_parser(
         "check",
-        help="say what is wrong or hardly meant in a profile",
+        help=Message("say what is wrong or hardly meant in a profile"),
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -40,15 +40,17 @@ def add_to(commands: Any) -> None:
         "files",
         metavar="FILE",
         nargs="+",
-        help="a YAML file with the ConfigMap, or with the list of selectors alone;"
-        " - for standard input, cluster for the one in the cluster",
+        help=Message(
+            "a YAML file with the ConfigMap, or with the list of selectors alone;"
+            " - for standard input, cluster for the one in the cluster"
+        ),
     )
     parser.add_argument(
         "-o",
         "--output",
         choices=("text", "json", "github"),
         default="text",
-        help="text; json; or github, annotations as GitHub Actions takes them",
+        help=Message("text; json; or github, annotations as GitHub Actions takes them"),
     )
     parser.set_defaults(run=_run)
 

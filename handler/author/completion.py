@@ -13,10 +13,10 @@ __all__ = ["add_to"]
 
 _PROGRAM = "eci-profile"
 _SHELLS = ("bash", "zsh", "tcsh")
-_DESCRIPTION = f"""
-Print a script that completes {_PROGRAM} in a shell. For bash:
-  {_PROGRAM} completion bash > ~/.local/share/bash-completion/completions/{_PROGRAM}
-"""
+_DESCRIPTION = Message("""
+Print a script that completes eci-profile in a shell. For bash:
+  eci-profile completion bash > ~/.local/share/bash-completion/completions/eci-profile
+""")
 
 
 def add_to(commands: Any) -> None:
@@ -26,7 +26,7 @@ def add_to(commands: Any) -> None:
     """
     parser = commands.add_parser(
         "completion",
-        help="print a script for completion in a shell",
+        help=Message("print a script for completion in a shell"),
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -22,26 +22,28 @@ from .selector_objects import GROUP, KIND, Conversion, Remark, convert_objects, 
 
 __all__ = ["add_to"]
 
-_DESCRIPTION = f"""
-Write a ConfigMap with the selectors of {KIND} objects ({GROUP}/v1 and v1beta1). What differs, or
-has no counterpart, is told on standard error.
+_DESCRIPTION = Message("""
+Write a ConfigMap with the selectors of Selector objects (eci.aliyun.com/v1 and v1beta1). What
+differs, or has no counterpart, is told on standard error.
 Exit code: 0 if all is converted, 1 if something was lost, 2 if there is nothing to convert.
-"""
+""")
 
 
 def add_to(commands: Any) -> None:
     """Add the command to those of the command line."""
     parser = commands.add_parser(
         "convert",
-        help="translate Selector objects of the CRD form to a profile",
+        help=Message("translate Selector objects of the CRD form to a profile"),
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "objects",
         metavar="FILE",
-        help=f"a YAML file with {KIND} objects; - for standard input, cluster for all those in"
-        " the cluster",
+        help=Message(
+            "a YAML file with Selector objects; - for standard input, cluster for all those in"
+            " the cluster"
+        ),
     )
     parser.set_defaults(run=_run)
 

@@ -39,11 +39,11 @@ from .workloads import PlannedPod, PodError, read_pods
 
 __all__ = ["add_to"]
 
-_DESCRIPTION = """
+_DESCRIPTION = Message("""
 Say what the function does to a pod, selector by selector, and show the pod before and after.
 Any object with a pod template will do: a Deployment or a CronJob, an Argo Rollout, a Knative
 Service, Lists and streams of them; others are passed over.
-"""
+""")
 _LEFT_ALONE = {
     "not-asked": Message(
         "the registration leaves its namespace out, so the function isn't asked about it"
@@ -64,40 +64,42 @@ def add_to(commands: Any) -> None:
     """Add the command to those of the command line."""
     parser = commands.add_parser(
         "explain",
-        help="say what the function does to a pod, and why",
+        help=Message("say what the function does to a pod, and why"),
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     pods = parser.add_mutually_exclusive_group(required=True)
     pods.add_argument(
-        "pods", metavar="FILE", nargs="?", help="a YAML file, or - for standard input"
+        "pods", metavar="FILE", nargs="?", help=Message("a YAML file, or - for standard input")
     )
-    pods.add_argument("-f", "--filename", dest="file", metavar="FILE", help="the same")
+    pods.add_argument("-f", "--filename", dest="file", metavar="FILE", help=Message("the same"))
     parser.add_argument(
         "--profile",
         metavar="FILE",
-        help="a YAML file with the ConfigMap and any Namespaces, or with the list of selectors"
-        " alone; - for standard input, cluster for the one in the cluster; by default that of"
-        " the settings, ECI_PROFILE_PROVIDER and ECI_PROFILE_FILE",
+        help=Message(
+            "a YAML file with the ConfigMap and any Namespaces, or with the list of selectors"
+            " alone; - for standard input, cluster for the one in the cluster; by default that of"
+            " the settings, ECI_PROFILE_PROVIDER and ECI_PROFILE_FILE"
+        ),
     )
     parser.add_argument(
         "-n",
         "--namespace",
         metavar="NAME",
-        help="the pods' namespace; by default the one in the file",
+        help=Message("the pods' namespace; by default the one in the file"),
     )
     parser.add_argument(
         "--namespace-labels",
         metavar="k=v,...",
         type=_labels,
-        help="the labels of the pods' namespace, instead of those it has",
+        help=Message("the labels of the pods' namespace, instead of those it has"),
     )
     parser.add_argument(
         "-o",
         "--output",
         choices=("text", "json", "yaml", "patch"),
         default="text",
-        help="text; all of it as json or yaml; or the JSON patch, a line for each pod",
+        help=Message("text; all of it as json or yaml; or the JSON patch, a line for each pod"),
     )
     parser.set_defaults(run=_run)
 

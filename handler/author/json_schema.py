@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from ..messages.message import Message
 from ..profiles.schema import WrittenSelector, WrittenVirtualNode
 
 __all__ = ["add_to", "json_schema"]
@@ -102,8 +103,8 @@ def add_to(commands: Any) -> None:
     """Add the command to those of the command line."""
     parser = commands.add_parser(
         "schema",
-        help="print the JSON Schema of a list of selectors, for editors",
-        description="Print the JSON Schema of a list of selectors, for editors.",
+        help=Message("print the JSON Schema of a list of selectors, for editors"),
+        description=Message("Print the JSON Schema of a list of selectors, for editors."),
     )
     parser.set_defaults(run=_run)
 

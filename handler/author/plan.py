@@ -26,13 +26,13 @@ from .profile_file import read_profile
 
 __all__ = ["add_to"]
 
-_DESCRIPTION = """
+_DESCRIPTION = Message("""
 Say what an edit of the profile would change in a cluster, workload by workload: which pods would go
 to the virtual node, which no longer, and which effects are different. Nothing is written.
 Pods are decided as they would be created again: from the templates of their workloads, where these
 are in the input, or else from the pods without what was added to them.
 Exit code: 0 if nothing changes, 3 if something changes, 1 for errors and if it can't be told.
-"""
+""")
 _FAILED = 1
 _CHANGES = 3
 
@@ -41,30 +41,34 @@ def add_to(commands: Any) -> None:
     """Add the command to those of the command line."""
     parser = commands.add_parser(
         "plan",
-        help="say what an edit of the profile would change in a cluster",
+        help=Message("say what an edit of the profile would change in a cluster"),
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "new",
         metavar="NEW",
-        help="a YAML file with the new ConfigMap, or with the list of selectors alone;"
-        " - for standard input",
+        help=Message(
+            "a YAML file with the new ConfigMap, or with the list of selectors alone;"
+            " - for standard input"
+        ),
     )
     parser.add_argument(
         "--current",
         metavar="FILE|cluster",
         default=CLUSTER,
-        help="the profile in force, to compare with; by default the one in the cluster",
+        help=Message("the profile in force, to compare with; by default the one in the cluster"),
     )
     parser.add_argument(
         "-f",
         dest="objects",
         metavar="FILE|-|cluster",
         action="append",
-        help="pods, workloads and namespaces, as kubectl get -A -o json writes them; - for standard"
-        " input; may be given several times; by default those of the cluster, listed with your"
-        " kubeconfig",
+        help=Message(
+            "pods, workloads and namespaces, as kubectl get -A -o json writes them; - for standard"
+            " input; may be given several times; by default those of the cluster, listed with your"
+            " kubeconfig"
+        ),
     )
     parser.add_argument("--output", choices=("text", "json", "yaml"), default="text")
     parser.set_defaults(run=_run, failed=_FAILED)

@@ -20,7 +20,7 @@ from .command import UsageError, complain, read_text
 
 __all__ = ["add_to"]
 
-_DESCRIPTION = """
+_DESCRIPTION = Message("""
 Write a MutatingWebhookConfiguration by which kube-apiserver calls the function only for pods that
 one of the profile's selectors matches: one webhook for each distinct pair of namespaceSelector and
 objectSelector. The webhook that they are made from stays, but selects no pod. It is the only one,
@@ -30,7 +30,7 @@ and selects as before, if a selector matches everything or has neither side, and
 A webhook that did not match a pod at first is not called again (reinvocationPolicy: IfNeeded), so
 labels that later webhooks add to a pod can't make a selector match, unless another one did. Stay
 with the wide registration where other webhooks add the labels that the profile asks for.
-"""
+""")
 _REGISTRATION = Path(__file__).parents[2] / "k8s" / "base" / "mutating-webhook-configuration.yaml"
 _UNTRUSTED = Message(
     "warning: without a caBundle kube-apiserver trusts no certificate of the function, and calls"
@@ -42,19 +42,22 @@ def add_to(commands: Any) -> None:
     """Add the command to those of the command line."""
     parser = commands.add_parser(
         "register",
-        help="print a registration that is narrowed to a profile",
+        help=Message("print a registration that is narrowed to a profile"),
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("profile", metavar="FILE", help="a YAML file with the ConfigMap")
+    parser.add_argument("profile", metavar="FILE", help=Message("a YAML file with the ConfigMap"))
     parser.add_argument(
         "--registration",
         metavar="FILE",
         default=str(_REGISTRATION),
-        help="what to narrow, - for standard input; by default that of a checkout",
+        help=Message("what to narrow, - for standard input; by default that of a checkout"),
     )
     parser.add_argument(
-        "--ca-bundle", metavar="BASE64", default="", help="PEM in base64, put into each webhook"
+        "--ca-bundle",
+        metavar="BASE64",
+        default="",
+        help=Message("PEM in base64, put into each webhook"),
     )
     parser.set_defaults(run=_run)
 

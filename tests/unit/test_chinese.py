@@ -254,3 +254,16 @@ def test_english_does_not_read_the_catalogue() -> None:
             check=True,
         )
         assert ended.stdout.splitlines()[-1] == read_ones
+
+
+@pytest.mark.parametrize("command", ["", "check", "explain", "plan", "convert", "register"])
+def test_the_help_is_in_chinese(command: str) -> None:
+    asked = [*filter(None, [command]), "--help"]
+    told = run(*asked, environment=ZH).stdout
+    described = [line for line in told.splitlines() if CHINESE.search(line)]
+    assert len(described) > 5 if command in ("", "plan") else len(described) > 2
+    assert not CHINESE.search(run(*asked).stdout)
+    words = re.sub(
+        r"(?m)^usage:.*(\n .*)*|^  -h, --help .*(\n   .*)?|^  --version .*(\n   .*)?", "", told
+    )
+    assert not re.search(r"\b[a-z]{2,} [a-z]{2,} [a-z]{2,} [a-z]{2,}\b", words), words
