@@ -137,7 +137,7 @@ class Follower:
 def _wanted(found: dict[str, Any], state: State) -> dict[str, Any]:
     """Return what the registration should be. Raises ValueError."""
     if state.matcher is None or not found.get("webhooks"):
-        return found  # an installation has not added its wide webhook yet
+        return found  # without webhooks, the installation's Job has yet to write the wide one
     narrow = narrowed(found, state.matcher.profile)
     # Replicas may have different last good profiles, so only the wide form is safe.
     return widened(found) if state.errors and narrow != found else narrow
