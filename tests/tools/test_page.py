@@ -259,6 +259,7 @@ def test_on_a_phone_the_answer_follows_the_editors(
 def test_a_typo_leaves_the_last_result(opened: Callable[..., Opened], language: str) -> None:
     page = opened(language)
     page.write("pod", POD)
+    page.expect("#result").to_contain_text("nginx")  # no longer the sample's
     page.on_the_virtual_node()
     result = page.page.locator("#result").text_content()
     page.write("selectors", '[\n  {"name": "a", "objectselector": {}},\n  {"name": "b"}\n]')
