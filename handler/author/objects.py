@@ -18,7 +18,7 @@ from .progress import Progress
 if TYPE_CHECKING:
     from ..cluster.apiserver import ClusterSource
 
-__all__ = ["Object", "objects_of_cluster", "objects_of_file"]
+__all__ = ["Object", "objects_of_cluster", "objects_of_file", "objects_of_json"]
 
 Object = dict[str, Any]
 
@@ -51,6 +51,14 @@ def objects_of_file(path: str) -> Iterator[Object]:
             yield from _objects(stream, shown, Path(path).stat().st_size)
     except OSError as error:
         raise unreadable(shown, error) from None
+
+
+def objects_of_json(text: bytes, shown: str) -> Iterator[Object]:
+    """Read the objects of a JSON text, which is called ``shown`` in errors. Raises UsageError.
+
+    Time and memory as for a file: whoever takes texts from others limits their nesting and size.
+    """
+    yield from _json(io.BytesIO(text), text[:_HEAD], shown)
 
 
 def _objects(stream: IO[bytes], shown: str, size: int) -> Iterator[Object]:
@@ -87,7 +95,7 @@ class _Counted(io.RawIOBase):
         return len(data)
 
 
-def _json(source: _Counted, head: bytes, shown: str) -> Iterator[Object]:
+def _json(source: io.RawIOBase | io.BytesIO, head: bytes, shown: str) -> Iterator[Object]:
     try:
         import ijson
     except ImportError:

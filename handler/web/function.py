@@ -39,7 +39,8 @@ class Answer(Struct, frozen=True):
 class Function:
     """Answers reviews, probes and Prometheus. ``max_body``: the most bytes of a body.
 
-    With a page, the page is at ``/``, and a POST to ``/explain`` is a request of the page.
+    With a page, the page is at ``/``, and a POST to ``/explain`` or ``/plan`` is a request of the
+    page.
     """
 
     def __init__(
@@ -74,6 +75,8 @@ class Function:
                 return self._too_large()
             if self._page and path == "/explain":
                 return await self._of_page(self._page.explain(body))
+            if self._page and path == "/plan":
+                return await self._of_page(self._page.plan(body))
             return await self._review(body)
         answer = self._get.get(path)
         if answer is not None and method in ("GET", "HEAD"):

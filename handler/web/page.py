@@ -171,6 +171,17 @@ class Page:
             loaded = _texts((await self._store.profile()).config_map.data)
         return await self._executor.run(_answer, reading, known, loaded)
 
+    async def plan(self, body: bytes) -> Mapping[str, Any]:
+        """What a profile would change: the one in a body, for the objects that follow it there.
+
+        The body's first line is the data of the profile, in JSON; all else is what
+        ``kubectl get -o json`` writes. Raises ValueError if the body is not like that, and
+        LoadError.
+        """
+        state = await self._store.profile()
+        current = Profile() if state.matcher is None else state.matcher.profile
+        return await self._executor.run(_planned, body, current)
+
     def _read(self, question: _Question) -> _Reading:
         reading = _unpacked(question.profile)
         language = reading.language = question.language
@@ -208,6 +219,12 @@ class Page:
             return await self._store.namespace_labels(name)
         except LoadError:
             return None
+
+
+def _planned(body: bytes, current: Profile) -> Mapping[str, Any]:
+    from .planned import planned  # with what it needs: only for those who ask for a plan
+
+    return planned(body, current)
 
 
 @cache

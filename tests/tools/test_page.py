@@ -110,6 +110,25 @@ class Opened:
         self.page.locator("#examples summary").click()
         self.button(f"example.{name}").click()
 
+    def open_plan(self) -> None:
+        self.page.locator("#plan summary").click()
+        self.expect("#dump").to_be_visible()
+
+    def give(self, event: str, text: str) -> None:
+        """The objects of a cluster, pasted or dropped."""
+        self.page.locator("#dump").evaluate(
+            """(node, [event, text]) => {
+              const data = new DataTransfer();
+              if (event === "paste") data.setData("text/plain", text);
+              else data.items.add(new File([text], "cluster.json", {type: "application/json"}));
+              const options = {bubbles: true, cancelable: true};
+              node.dispatchEvent(event === "paste"
+                ? new ClipboardEvent(event, {...options, clipboardData: data})
+                : new DragEvent(event, {...options, dataTransfer: data}));
+            }""",
+            [event, text],
+        )
+
     def copied(self) -> str:
         found: str = self.page.evaluate("navigator.clipboard.readText()")
         return found
@@ -529,6 +548,83 @@ def test_the_difference_to_the_loaded_profile(opened: Callable[..., Opened], lan
     page.expect("#changes .add").to_contain_text('"name": "gpus",')
 
 
+CLUSTER = SAMPLE.with_name("cluster.json").read_text("utf-8")
+WEB = json.dumps(
+    [
+        {
+            "name": "web",
+            "objectSelector": {"matchLabels": {"app": "web"}},
+            "effect": {"annotations": {"k8s.aliyun.com/eci-image-cache": "true"}},
+        }
+    ]
+)
+
+
+@in_browser
+@in_both_languages
+@pytest.mark.parametrize("event", ["paste", "drop"])
+def test_the_plan_of_the_edit(opened: Callable[..., Opened], language: str, event: str) -> None:
+    page = opened(language)
+    page.open_plan()
+    plan = page.page.locator("#make-plan")
+    playwright_api.expect(plan).to_be_disabled()
+    page.give(event, CLUSTER)
+    name = page.say("pasted") if event == "paste" else "cluster.json"
+    page.expect("#dumped").to_have_text(page.say("dumped", name, -(-len(CLUSTER) // 1024)))
+    assert page.page.locator("#dump").input_value() == ""
+    plan.click()
+    page.expect("#planned h3").to_have_text(page.say("plan.nothing", 26))
+    page.expect("#plan-table tbody").to_have_count(0)
+
+    page.write("selectors", WEB)
+    page.expect("#planned").to_contain_text(page.say("stalePlan"))
+    plan.click()
+    page.expect("#planned h3").to_have_text(page.say("plan.some", 21, 26))
+    page.expect("#planned .tag").to_have_text(
+        [f"{page.say('plan.placed')} 21", f"{page.say('plan.unsupported')} 1"]
+    )
+    page.expect("#plan-table tbody th").to_have_text(
+        [
+            page.say("plan.workload", "Deployment shop/web", 20),
+            page.say("plan.workload", "Deployment shop-test/web", 1),
+        ]
+    )
+    first, second = page.page.locator("#plan-table tbody").all()
+    playwright_api.expect(first.locator("td").last).to_have_text("20")
+    changed = f'k8s.aliyun.com/eci-image-cache {page.say("plan.absent")} → "true"'
+    for text in (page.say("plan.outcome", "virtualNodeOnly", "web"), changed):
+        playwright_api.expect(first).to_contain_text(text)
+    playwright_api.expect(second).to_contain_text("hostPath")
+    first.evaluate("node => { node.dataset.kept = 'yes'; }")
+    page.page.evaluate("show()")  # as every few seconds
+    page.expect("#plan-table [data-kept]").to_have_count(1)
+
+    page.write("selectors", "[{name: web, x: 1}]")
+    page.expect("#planned").to_contain_text(page.say("planErrors"))
+    playwright_api.expect(plan).to_be_disabled()
+
+
+@in_browser
+@in_both_languages
+def test_what_cannot_be_planned_is_said(
+    opened: Callable[..., Opened], language: str, tmp_path: Path
+) -> None:
+    page = opened(language)
+    page.open_plan()
+    page.expect("#plan").to_contain_text("8 MiB")
+    page.button("copyPlanCommand").click()
+    until(page.copied, page.page.locator("#plan-command").text_content())
+    file = tmp_path / "cluster.json"
+    file.write_text(" " * (9 * 2**20), "utf-8")
+    page.page.locator("#file").set_input_files(file)
+    page.expect("#planned").to_have_text(page.say("tooLarge", "cluster.json", "9.0"))
+    playwright_api.expect(page.page.locator("#make-plan")).to_be_disabled()
+    file.write_text('{"kind": "List", "items": []}', "utf-8")
+    page.page.locator("#file").set_input_files(file)
+    page.page.locator("#make-plan").click()
+    page.expect("#planned").to_contain_text({"en": "no pod in it", "zh": "没有 Pod"}[language])
+
+
 def test_both_languages_have_all_words() -> None:
     english, chinese = WORDS["en"], WORDS["zh"]
     assert list(english) == list(chinese)
@@ -568,6 +664,14 @@ def test_axe_finds_nothing(
     page.page.locator("#pods button").nth(1).click()
     page.title("refused", page.say("namedNode", "arm"))
     page.page.locator("#changes summary").click()
+    judged()
+    page.open_plan()
+    page.give("drop", CLUSTER)
+    page.write("selectors", WEB)
+    page.expect("#make-plan").to_be_enabled()
+    page.page.locator("#make-plan").click()
+    page.expect("#plan-table tbody").to_have_count(2)
+    page.expect("#planned h3").to_have_text(page.say("plan.some", 21, 26))
     judged()
     page.write("selectors", '[\n  {"name": "a", "x": {}}\n]')
     until(lambda: len(page.problems()), 1)

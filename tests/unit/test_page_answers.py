@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from cli import run
 from local import Local, local
 from server import ROOT
 
@@ -163,3 +168,122 @@ def test_a_change_of_many_lines_is_not_compared(function: Local) -> None:
 def test_an_object_in_one_line_can_be_pasted(function: Local) -> None:
     text = json.dumps({"kind": "ConfigMap", "data": {"selectors": "[]"}})
     assert ask(function, text, "")["taken"]["data"] == {"selectors": "[]"}
+
+
+CLUSTER = (SAMPLE.parent / "cluster.json").read_bytes()
+WEB = [{"name": "web", "objectSelector": {"matchLabels": {"app": "web"}}}]
+
+
+def ask_for_plan(function: Local, selectors: Any, objects: bytes) -> Any:
+    profile = {"selectors": json.dumps(selectors)}
+    body = json.dumps({"profile": profile}).encode() + b"\n" + objects
+    return function.request("POST", "/plan", body)
+
+
+def test_its_plan_is_that_of_the_command_line(function: Local, tmp_path: Path) -> None:
+    reply = ask_for_plan(function, WEB, CLUSTER)
+    assert reply.status == 200
+    (tmp_path / "new.yaml").write_text(json.dumps(WEB), "utf-8")
+    objects = ("-f", str(SAMPLE.parent / "cluster.json"), "--output", "json")
+    printed = run("plan", str(tmp_path / "new.yaml"), "--current", str(SAMPLE), *objects).stdout
+    plan = json.loads(printed)
+    assert plan["summary"]["placed"] == 21
+    plan["more"] = 0
+    for workload in plan["workloads"]:
+        workload["more"] = 0
+        for change in workload["changes"]:
+            change["more"] = 0
+    assert reply.json == plan
+
+
+def test_nothing_changes_under_the_profile_in_force(function: Local) -> None:
+    data = function.request("GET", "/profile").json["data"]
+    reply = function.request(
+        "POST", "/plan", json.dumps({"profile": data}).encode() + b"\n" + CLUSTER
+    )
+    assert reply.status == 200
+    assert not reply.json["changes"]
+
+
+def pods(count: int) -> bytes:
+    """Pods that differ in one label, in as many namespaces, which are there too."""
+    namespaces = [{"kind": "Namespace", "metadata": {"name": f"n{i}"}} for i in range(count)]
+    items = [
+        {
+            "kind": "Pod",
+            "metadata": {"name": "a", "namespace": f"n{i}", "labels": {"app": "web", "n": str(i)}},
+        }
+        for i in range(count)
+    ]
+    return json.dumps({"kind": "List", "items": [*items, *namespaces]}).encode()
+
+
+MANY = [{"name": f"s{n}", "objectSelector": {"matchLabels": {"n": str(n)}}} for n in range(2_000)]
+REMEDY = "; use python -m handler plan, which has no limit"
+
+
+@pytest.mark.parametrize(
+    ("selectors", "objects", "message"),
+    [
+        (WEB, b"", "this is not what kubectl get -o json writes: Input data was truncated"),
+        (WEB, b"kind: Pod", "this is not what kubectl get -o json writes: JSON is malformed"),
+        (WEB, b"{} {}", "this is not what kubectl get -o json writes: JSON is malformed"),
+        (WEB, b"[" * 10_000, "this is not what kubectl get -o json writes: maximum recursion"),
+        (WEB, b'{"kind": "List", "items": [5]}', "JSON: an item is not an object"),
+        (WEB, b'{"kind": "Pod", "spec": 5}', "Pod (without a name): Expected object"),
+        (WEB, b'{"kind": "Namespace", "metadata": {}}', "there is no pod in it, and no workload"),
+        (WEB, b"[" + b"0," * 300_001 + b"0]", "more than 300000 values" + REMEDY),
+        (WEB, pods(10_001), "more than 20000 objects" + REMEDY),
+        (MANY, pods(1_000), "too many pods for so large a profile" + REMEDY),
+        ([{"name": 5}], CLUSTER, "the profile has errors; fix them first"),
+    ],
+)
+def test_what_it_does_not_plan(
+    function: Local, selectors: Any, objects: bytes, message: str
+) -> None:
+    reply = ask_for_plan(function, selectors, objects)
+    assert reply.status == 200
+    assert list(reply.json) == ["error"]
+    assert reply.json["error"].startswith(message)
+
+
+def test_a_plan_needs_the_profile_first(function: Local) -> None:
+    for body in (b"", b"[]\n{}", CLUSTER):
+        assert function.request("POST", "/plan", body).status == 400
+    assert function.request("POST", "/plan", b" " * (8 * 2**20 + 1)).status == 413
+
+
+def test_a_long_plan_is_cut_short(function: Local) -> None:
+    effect = {"annotations": {f"example.com/{n}": "x" for n in range(12)}}
+    reply = ask_for_plan(function, [{**WEB[0], "effect": effect}], pods(110))
+    plan = reply.json
+    assert (len(plan["workloads"]), plan["more"]) == (100, 10)
+    (change,) = plan["workloads"][0]["changes"]
+    assert (len(change["effects"]), change["more"]) == (10, 2)
+    assert plan["summary"]["placed"] == 110
+
+
+def test_the_largest_question_takes_seconds_at_most(function: Local) -> None:
+    """Selectors that all match, on as many pods as may be: 0.7 s. Others are answered meanwhile."""
+    selectors = [{"name": f"s{n}", "objectSelector": {}, "percentage": 50} for n in range(20)]
+    objects, longest = pods(6_000), 0.0
+    began = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(ask_for_plan, function, selectors, objects)
+        while not future.done():
+            asked = time.monotonic()
+            assert function.request("GET", "/healthz").status == 200
+            longest = max(longest, time.monotonic() - asked)
+    assert future.result().status == 200
+    seconds = time.monotonic() - began
+    assert seconds < 15  # on a machine that does much else
+    assert longest < seconds / 3
+
+
+def test_planning_is_loaded_when_it_is_asked_for() -> None:
+    names = ("handler.web.planned", "ijson")
+    code = f"import sys, handler.web.page as _; print(*(n in sys.modules for n in {names}))"
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.split() == ["False", "False"]

@@ -505,6 +505,153 @@ function showResult() {
   $("result").replaceChildren(...details(pod));
 }
 
+// --- The plan of the edit ---------------------------------------------------------------------
+
+const LARGEST = 8 * 2 ** 20; // bytes of the objects, as many as the function reads
+let dump = null; // the objects of a cluster: their name and their bytes
+let plan = null; // the last one, with the profiles that it compares
+let planFailed = "";
+let planning = false;
+let planShown = [];
+
+function take(name, content) {
+  dump = { name, content: new Blob([content]) };
+  plan = null;
+  planFailed = dump.content.size > LARGEST ? say("tooLarge", name, (dump.content.size / 2 ** 20).toFixed(1)) : "";
+  $("dump").value = "";
+  showPlan();
+}
+
+const compared = () => JSON.stringify([written(), loaded?.data, language]);
+
+async function makePlan() {
+  const profiles = compared();
+  const given = dump;
+  let found = null;
+  let failed = "";
+  planning = true;
+  showPlan();
+  try {
+    found = await fetched("plan", { method: "POST", body: new Blob([JSON.stringify({ profile: written(), language }), "\n", given.content]) });
+    if (found.error) throw new Error(found.error);
+  } catch (error) {
+    failed = say("noPlan", error.message);
+  }
+  planning = false;
+  if (given === dump) { // else it is of other objects
+    plan = failed ? null : { found, profiles };
+    planFailed = failed;
+  }
+  showPlan();
+}
+
+function named({ kind, namespace, name }) {
+  return kind ? `${kind} ${namespace}/${name}` : say("plan.alone", namespace);
+}
+
+function outcomeOf({ policy, selector, node }) {
+  return node ? say("plan.onNode", policy, selector, node) : say("plan.outcome", policy, selector);
+}
+
+function cell(change) {
+  const { before, after } = change.placement;
+  const tones = { placed: "info", unplaced: "warn", changed: "info", recorded: "none", unchanged: "none" };
+  const kind = change.result === "unchanged" && change.refused ? "refused" : change.result;
+  const line = (...content) => element("div", {}, ...content);
+  const value = (text) => (text === null ? say("plan.absent") : code(JSON.stringify(text)));
+  const lines = [tag(tones[change.result], say(`plan.${kind}`))];
+  if (before || after) lines.push(line([before, after].filter(Boolean).map(outcomeOf).join(" → ")));
+  for (const each of change.effects) {
+    const at = each.at === "creation" ? [] : [` (${say("plan.atBinding")})`];
+    lines.push(line(`${say(each.kind)} `, code(each.key, "key"), ...at, " ", value(each.before), " → ", value(each.after)));
+  }
+  if (change.more) lines.push(line(say("plan.more", change.more)));
+  if (change.refused) lines.push(line(`${say("plan.refusedBy", change.refused.selector)} `, element("span", { lang: "en", textContent: change.refused.reason })));
+  if (change.unsupported.length) lines.push(line(say("unsupported", listed(change.unsupported))));
+  if (change.examples.length) lines.push(element("div", { className: "note" }, say("plan.such", listed(change.examples))));
+  return lines;
+}
+
+function groupOf(workload) {
+  const line = (content, count) => element("tr", {}, element("td", {}, ...content), element("td", {}, String(count)));
+  const quoted = (text) => (text === null ? say("plan.absent") : JSON.stringify(text));
+  const head = element("th", { colSpan: 2, scope: "rowgroup" }, ...keyed(say("plan.workload", named(workload), workload.pods)));
+  const rest = [
+    ...workload.differingLabels.map((each) => line(keyed(say("plan.differs", each.key, quoted(each.pod), quoted(each.template))), each.count)),
+    ...(workload.more ? [line([say("plan.more", workload.more)], "")] : []),
+    ...(workload.undecided ? [line([tag("warn", say("plan.undecided"))], workload.undecided)] : []),
+  ];
+  return element("tbody", {}, element("tr", {}, head), ...workload.changes.map((each) => line(cell(each), workload.pods ? each.count : "")), ...rest);
+}
+
+function summaryOf({ summary, changes, workloads, unmatchedSelectors, unknownNamespaces }) {
+  const tones = { placed: "info", unplaced: "warn", changed: "info", recorded: "none", refused: "warn", unsupported: "warn", undecided: "warn", finished: "none" };
+  const number = summary.placed + summary.unplaced + summary.changed + summary.recorded;
+  const without = workloads.filter((each) => !each.pods && each.changes.some((change) => change.result !== "unchanged")).length;
+  const title = number ? say("plan.some", number, summary.pods) : changes && without ? say("plan.new", without) : say(summary.undecided ? "plan.nothingElse" : "plan.nothing", summary.pods);
+  const tags = Object.entries(tones).filter(([key]) => summary[key]).map(([key, tone]) => tag(tone, `${say(`plan.${key}`)} ${summary[key]}`));
+  const some = (names) => listed(names.length > 10 ? [...names.slice(0, 10), say("plan.more", names.length - 10)] : names);
+  const note = (text) => element("p", { className: "note" }, ...keyed(text));
+  return [
+    element("h3", { textContent: title }),
+    ...(tags.length ? [element("div", { className: "tags" }, ...tags)] : []),
+    ...(unknownNamespaces.length ? [note(say("plan.unknown", some(unknownNamespaces)))] : []),
+    ...(unmatchedSelectors.length ? [note(say("plan.unmatched", some(unmatchedSelectors)))] : []),
+    ...(changes ? [note(say("plan.later"))] : []),
+  ];
+}
+
+function showPlan() {
+  const wrong = problems().ofProfile.some((each) => each.severity === "error");
+  const stale = plan !== null && plan.profiles !== compared();
+  const state = [plan, dump, stale, wrong, planning, planFailed, language];
+  if (state.every((each, index) => each === planShown[index])) return; // what one reads stays as it is
+  planShown = state;
+  $("dump").placeholder = say("dumpHint");
+  $("dumped").textContent = dump ? say("dumped", dump.name, Math.ceil(dump.content.size / 1024)) : "";
+  $("make-plan").disabled = !dump || wrong || planning || dump.content.size > LARGEST;
+  for (const id of ["planned", "plan-table"]) $(id).classList.toggle("stale", stale);
+  const failed = planFailed || (dump && wrong ? say("planErrors") : "");
+  const notes = [
+    ...(failed ? [element("p", { className: "stale-note", textContent: failed })] : []),
+    ...(stale ? [element("p", { className: "stale-note", textContent: say("stalePlan") })] : []),
+    ...(planning ? [element("p", { className: "note", textContent: say("planning") })] : []),
+  ];
+  $("planned").replaceChildren(...notes, ...(plan ? summaryOf(plan.found) : []));
+  if (!plan?.found.workloads.length) return $("plan-table").replaceChildren();
+  const head = element("tr", {}, ...["plan.change", "plan.pods"].map((key) => element("th", { scope: "col", textContent: say(key) })));
+  const table = element("table", { attributes: { "aria-label": say("plan.table") } }, element("thead", {}, head), ...plan.found.workloads.map(groupOf));
+  const more = plan.found.more ? [element("p", { className: "note", textContent: say("plan.more", plan.found.more) })] : [];
+  $("plan-table").replaceChildren(table, ...more);
+}
+
+function listenForPlan() {
+  const area = $("dump");
+  const over = (event, inside) => { event.preventDefault(); area.classList.toggle("over", inside); };
+  area.addEventListener("dragover", (event) => over(event, true));
+  area.addEventListener("dragleave", (event) => over(event, false));
+  area.addEventListener("drop", (event) => {
+    over(event, false);
+    const [file] = event.dataTransfer.files;
+    if (file) take(file.name, file);
+    else take(say("pasted"), event.dataTransfer.getData("text/plain"));
+  });
+  area.addEventListener("paste", (event) => { // without showing megabytes of it
+    const [file] = event.clipboardData.files;
+    event.preventDefault();
+    take(file ? file.name : say("pasted"), file ?? event.clipboardData.getData("text/plain"));
+  });
+  area.addEventListener("change", () => { if (area.value.trim()) take(say("pasted"), area.value); });
+  $("choose-file").addEventListener("click", () => $("file").click());
+  $("file").addEventListener("change", () => {
+    const [file] = $("file").files;
+    if (file) take(file.name, file);
+    $("file").value = ""; // so that the same file can be chosen again
+  });
+  $("make-plan").addEventListener("click", makePlan);
+  $("copy-plan-command").addEventListener("click", () => copy($("plan-command").textContent, "copiedCommand"));
+}
+
 // --- All of it --------------------------------------------------------------------------------
 
 function showState() {
@@ -524,6 +671,7 @@ function show() {
   showState();
   showInputs();
   showResult();
+  showPlan();
 }
 
 function speak() {
@@ -608,6 +756,7 @@ async function choose(example) {
 }
 
 function listen() {
+  listenForPlan();
   $("reload").addEventListener("click", async () => { if (await mayReplace()) await load(true); });
   $("copy-config-map").addEventListener("click", () => copy(configMap()));
   $("copy-command").addEventListener("click", () => copy(command()));
