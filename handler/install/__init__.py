@@ -1,1 +1,1 @@
-"""What Jobs in the cluster run: they finish an installation and renew the certificate."""
+"""The commands of Jobs in the cluster: finish an installation, renew the certificate."""

@@ -1,4 +1,4 @@
-"""The function's certificate and the CA that issues it. No clock and no I/O: both are given."""
+"""The certificate of the function and its CA. Without a clock and without I/O."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 __all__ = ["Pair", "ca_problem", "certificate_problem", "new_ca", "new_certificate", "unexpired"]
 
 _CA_DAYS = 3650
-_CA_LEFT = 365  # days before its end at which a CA is replaced; no certificate lasts longer
+_CA_LEFT = 365  # days before its end, a CA is replaced; no certificate lasts longer
 _DAYS = 90
-_LEFT = 30  # days before its end at which a certificate is replaced
-_SKEW = dt.timedelta(hours=1)  # by which a client's clock may be behind
+_LEFT = 30  # days before its end, a certificate is replaced
+_SKEW = dt.timedelta(hours=1)  # by which the clock of a client may be behind
 _MOST_CERTIFICATES = 10
 
 _Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -32,7 +32,7 @@ class Pair:
 
 
 def new_ca(now: dt.datetime) -> Pair:
-    """A CA of its own name, so that two of them can be told apart by clients that trust both."""
+    """Make a CA with a unique name, so that clients that trust two CAs can distinguish them."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name(f"eci-profile CA {now:%Y-%m-%dT%H:%M:%SZ}")
     usage = _usage(key_cert_sign=True, crl_sign=True)
@@ -45,7 +45,7 @@ def new_ca(now: dt.datetime) -> Pair:
 
 
 def new_certificate(ca: Pair, dns_name: str, now: dt.datetime) -> Pair:
-    """A server's certificate for a DNS name, issued by a usable CA and never outliving it."""
+    """Make a server certificate for a DNS name, issued by a usable CA, which it never outlives."""
     issuer, signer = _certificate(ca.certificate), _key(ca.key)
     key = ec.generate_private_key(ec.SECP256R1())
     end = min(now + dt.timedelta(_DAYS), issuer.not_valid_after_utc)
@@ -62,7 +62,7 @@ def new_certificate(ca: Pair, dns_name: str, now: dt.datetime) -> Pair:
 
 
 def ca_problem(ca: Pair, now: dt.datetime) -> str:
-    """Why another CA is needed, or nothing."""
+    """Return why a new CA is needed, or an empty text."""
     if not ca.certificate:
         return "there is none"
     try:
@@ -78,7 +78,7 @@ def ca_problem(ca: Pair, now: dt.datetime) -> str:
 
 
 def certificate_problem(certificate: Pair, ca: Pair, dns_name: str, now: dt.datetime) -> str:
-    """Why another certificate is needed, or nothing. ``ca``: a usable one."""
+    """Return why a new certificate is needed, or an empty text. ``ca``: a usable one."""
     if not certificate.certificate:
         return "there is none"
     try:
@@ -98,9 +98,9 @@ def certificate_problem(certificate: Pair, ca: Pair, dns_name: str, now: dt.date
 
 
 def unexpired(bundle: bytes, now: dt.datetime) -> list[bytes]:
-    """The certificates of a bundle, each in PEM, that haven't ended; none of what is no bundle.
+    """Return the valid certificates of a bundle, each in PEM; none if it is not a bundle.
 
-    Each is there once, and 10 are there at most.
+    Without duplicates, and at most 10.
     """
     try:
         found = x509.load_pem_x509_certificates(bundle)

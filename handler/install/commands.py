@@ -1,4 +1,4 @@
-"""``install`` and ``certificates``: what the Jobs in the cluster run."""
+"""``install`` and ``certificates``: the commands of the Jobs in the cluster."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _log = logging.getLogger("eci-profile")
 
 
 def add_to(commands: Any) -> None:
-    """Add both commands to those of the command line."""
+    """Add both commands to the command line."""
     install = commands.add_parser(
         "install", help="finish an installation, in the cluster", description=_INSTALL
     )
@@ -73,7 +73,7 @@ def _seconds(text: str) -> float:
 
 
 def _install(arguments: argparse.Namespace) -> int:
-    # Imported here, as below: not every host has what they need.
+    # Imported here, as below: not every host has their dependencies.
     from .installation import install
 
     about = {"apiVersion": "v1", "kind": "ConfigMap", "name": CONFIG_MAP}
@@ -100,7 +100,7 @@ def _run(step: Callable[[ClusterSource], object], about: dict[str, str], reason:
         _log.exception("failed")
         now = datetime.now(timezone.utc)
         name = f"{about['name']}.{now:%Y%m%d%H%M%S%f}"
-        with contextlib.suppress(SourceError):  # the exit code is left
+        with contextlib.suppress(SourceError):  # only the exit code remains
             source.warn({**about, "namespace": NAMESPACE}, name, reason, str(error) or repr(error))
         return 1
     return 0

@@ -1,4 +1,4 @@
-"""Finishes an installation: what must wait for the function, or must not replace what is there."""
+"""Finishes an installation: steps that wait for the function, or must not replace objects."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from .replicas import distrust, replicas
 
 __all__ = ["NotReadyError", "install"]
 
-_LOOK = 1.0  # seconds from one look at the function to the next
-_SECONDS = 3.0  # for its answer
+_LOOK = 1.0  # seconds between checks of the function
+_SECONDS = 3.0  # seconds for its response
 _CONFIG_MAP = f"/api/v1/namespaces/{NAMESPACE}/configmaps/{CONFIG_MAP}"
 
 _log = logging.getLogger("eci-profile")
 
 
 class NotReadyError(Exception):
-    """The function is not ready in time. The message says why."""
+    """The function was not ready in time. The message has the reason."""
 
 
 def install(source: ClusterSource, bundle: str, patience: float) -> None:
-    """Create the default profile where none is, and register the function once it is ready.
+    """Create the default profile if there is none, and register the function once it is ready.
 
-    ``bundle`` says whose certificates the registrations trust: ``renewed``, of the CA that this
-    renews; ``given``, of that in the certificate's Secret; ``injected``, which others write there.
-    ``patience``: how many seconds to wait for the function. Raises NotReadyError, SourceError.
+    ``bundle``: which CAs the registrations trust: ``renewed``, that of `renewal`; ``given``, that
+    in the Secret of the certificate; ``injected``, written by another component. ``patience``:
+    how many seconds to wait for the function. Raises NotReadyError, SourceError.
     """
     _create_profile(source, _documents(source, "profile.yaml"))
     cas = None
@@ -49,7 +49,7 @@ def install(source: ClusterSource, bundle: str, patience: float) -> None:
     registrations = _documents(source, "registration.yaml")
     called = [each["clientConfig"] for one in registrations for each in one["webhooks"]]
     _wait(source, called, cas, patience)
-    # Read again, since another manifest may have been applied meanwhile.
+    # Read again: another manifest may have been applied meanwhile.
     for written in _documents(source, "registration.yaml"):
         kind = written["kind"]
         if retried(partial(register, source, written, cas)):
@@ -71,7 +71,7 @@ def _create_profile(source: ClusterSource, documents: Iterable[dict[str, Any]]) 
 
 
 def _documents(source: ClusterSource, key: str) -> list[dict[str, Any]]:
-    """The manifests under a key of the ConfigMap that `make manifest` has made."""
+    """Return the manifests under a key of the ConfigMap of `make manifest`."""
     text = source.get(_CONFIG_MAP)["data"][key]
     return [document for document in yaml.safe_load_all(text) if document]
 
@@ -88,9 +88,9 @@ def _wait(
 
 
 def _not_ready(source: ClusterSource, called: list[dict[str, Any]], cas: bytes | None) -> str:
-    """Why kube-apiserver can't call the function yet, or nothing."""
+    """Return why kube-apiserver cannot call the function yet, or an empty text."""
     if any("service" in each for each in called):
-        # The kubelet has asked /readyz.
+        # Ready means that the kubelet got 200 from /readyz.
         ready = [each for each in replicas(source) if each.ready]
         if not ready:
             return "no pod of the function is ready"
@@ -102,14 +102,14 @@ def _not_ready(source: ClusterSource, called: list[dict[str, Any]], cas: bytes |
 
 
 def _no_answer(url: str) -> str:
-    """Why the function behind a URL is not ready, or nothing.
+    """Return why the function behind a URL is not ready, or an empty text.
 
-    Its certificate isn't verified: which CAs count is known to kube-apiserver's machine only.
+    Its certificate is not verified: only kube-apiserver knows which CAs it trusts.
     """
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        # kube-apiserver, too, calls https URLs only.
+        # kube-apiserver calls only https URLs, too.
         with urllib.request.urlopen(f"{url}/readyz", timeout=_SECONDS, context=context):  # noqa: S310
             return ""
     except (OSError, ValueError, HTTPException) as error:

@@ -1,4 +1,4 @@
-"""What the manifests call the objects that these commands read and write."""
+"""The names of the objects in the manifests that these commands read and write."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = [
 NAMESPACE = "eci-profile"
 SERVICE = "eci-profile"
 DNS_NAME = f"{SERVICE}.{NAMESPACE}.svc"
-"""The name by which kube-apiserver calls the Service, so that of the certificate."""
+"""The DNS name with which kube-apiserver calls the Service: that of the certificate."""
 
 CA_SECRET = "eci-profile-ca"  # noqa: S105
 TLS_SECRET = "eci-profile-tls"  # noqa: S105
 CONFIG_MAP = "eci-profile-install"
-"""What the install Job creates: the default profile and the registrations' webhooks."""
+"""The ConfigMap with what the Job creates: the default profile and the webhooks."""
 
 REGISTRATION = "eci-profile"
 REGISTRATIONS = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")

@@ -1,4 +1,4 @@
-"""The registrations with kube-apiserver: their webhooks, and the CAs that they trust."""
+"""The webhook configurations: their webhooks, and the CAs that they trust."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .names import REGISTRATION, REGISTRATIONS
 
 __all__ = ["register", "trust"]
 
-# The second for Kubernetes 1.15, which has no other.
+# v1beta1 is for Kubernetes 1.15, which has only that.
 _VERSIONS = ("admissionregistration.k8s.io/v1", "admissionregistration.k8s.io/v1beta1")
 _MANIFEST = "eci-profile/manifest"
-"""The annotation that says from which manifest the webhooks of a registration have come."""
+"""The annotation with the digest of the manifest that the webhooks came from."""
 
 _Webhook = dict[str, Any]
 
 
 def trust(source: ClusterSource, bundle: bytes) -> bool:
-    """Have each webhook of both registrations trust these CAs; returns whether one didn't before.
+    """Let each webhook of both registrations trust these CAs; return whether one changed.
 
-    A registration that isn't there is left out. Raises ConflictError, SourceError.
+    A missing registration is skipped. Raises ConflictError, SourceError.
     """
     changed = False
     for resource in REGISTRATIONS:
@@ -62,7 +62,7 @@ def register(source: ClusterSource, written: dict[str, Any], bundle: bytes | Non
 def _find(
     source: ClusterSource, resource: str, versions: Sequence[str] = _VERSIONS
 ) -> tuple[str, dict[str, Any]] | None:
-    """The path and the object of a registration, if it is there."""
+    """Return the path and the object of a registration, if it exists."""
     for version in versions:
         path = f"/apis/{version}/{resource}/{REGISTRATION}"
         try:
@@ -79,7 +79,7 @@ def _write(
     webhooks: list[_Webhook],
     annotations: dict[str, str] | None = None,
 ) -> bool:
-    """Write what differs, unless the registration has changed since. Returns whether any did."""
+    """Write the differences, unless the registration has changed since. Return if any were."""
     has = live["metadata"].get("annotations") or {}
     wanted = annotations or {}
     if webhooks == (live.get("webhooks") or []) and has.items() >= wanted.items():
@@ -92,7 +92,7 @@ def _write(
 
 
 def _trusting(webhooks: list[_Webhook], bundle: bytes) -> list[_Webhook]:
-    """The webhooks with this bundle, apart from those that are called by a URL."""
+    """Return the webhooks with this bundle, except those that are called by URL."""
     return _with_bundle(webhooks, base64.b64encode(bundle).decode())
 
 

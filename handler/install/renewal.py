@@ -1,12 +1,12 @@
 """Renews the certificate in its Secret, and its CA, so that kube-apiserver trusts it throughout.
 
-Each step leaves a state in which every pod's certificate is trusted, and a run begins by looking at
-what there is: one that is cut short is completed by the next, and two at once don't harm.
+After each step the certificate of every pod is trusted. A run starts from the current state, so an
+interrupted run is completed by the next, and concurrent runs are safe.
 
-1. The CA's Secret has a usable CA. A CA that was replaced stays beside it, in ``old.crt``.
+1. The Secret of the CA has a usable CA. A replaced CA is kept in ``old.crt``.
 2. The registrations trust both.
-3. The certificate's Secret has one of the CA in use.
-4. Once each pod shows such a certificate, the old CA is dropped.
+3. The Secret of the certificate has one that the current CA issued.
+4. Once each pod presents such a certificate, the old CA is dropped.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from .replicas import distrust, replicas
 
 __all__ = ["given_bundle", "renew", "retried"]
 
-_ATTEMPTS = 6  # to write what somebody else changes at the same time
-_SPREAD = 10.0  # seconds until each kube-apiserver has seen a change of the registration
-_LOOK = 3.0  # seconds from one look at the replicas to the next
+_ATTEMPTS = 6  # attempts to write an object that others change concurrently
+_SPREAD = 10.0  # seconds until every kube-apiserver uses a change of the registration
+_LOOK = 3.0  # seconds between checks of the replicas
 
 _T = TypeVar("_T")
 
@@ -79,12 +79,12 @@ def renew(source: ClusterSource, patience: float) -> bytes:
 
 
 def given_bundle(source: ClusterSource) -> bytes:
-    """The CAs that somebody else has put into the certificate's Secret. Raises SourceError."""
+    """Return the CAs in the Secret of the certificate. Raises SourceError."""
     return _secret(source, TLS_SECRET).data.get("ca.crt", b"")
 
 
 def retried(step: Callable[[], _T]) -> _T:
-    """Take a step that reads and then writes, anew where somebody else wrote in between.
+    """Run a step that reads and then writes; retry it after a conflict.
 
     Raises SourceError.
     """
@@ -100,7 +100,7 @@ def _renew(source: ClusterSource, spread: float) -> bytes:
     secret = _secret(source, CA_SECRET)
     ca, old = secret.pair, unexpired(_old(secret), now)
     if problem := ca_problem(ca, now):
-        # Also of a certificate that somebody else made before.
+        # Also that of an existing certificate from elsewhere.
         given = given_bundle(source)
         old = unexpired(b"".join((ca.certificate, given, *old)), now)
         ca = new_ca(now)
@@ -113,7 +113,7 @@ def _renew(source: ClusterSource, spread: float) -> bytes:
     secret = _secret(source, TLS_SECRET)
     if problem := certificate_problem(secret.pair, ca, DNS_NAME, now):
         if fresh and old:
-            # A kube-apiserver that doesn't trust the CA yet must not meet its certificate.
+            # Wait, so that no kube-apiserver meets the certificate before it trusts the CA.
             time.sleep(spread)
         data = {**_data(new_certificate(ca, DNS_NAME, now)), "ca.crt": bundle}
         _write(source, TLS_SECRET, secret, data)
@@ -124,7 +124,7 @@ def _renew(source: ClusterSource, spread: float) -> bytes:
 
 
 def _not_taken_up(source: ClusterSource) -> str:
-    """Why the old CA is still needed, or nothing."""
+    """Return why the old CA is still needed, or an empty text."""
     found = replicas(source)
     if not found:
         return "there is no pod"
@@ -167,6 +167,6 @@ def _decoded(value: str) -> bytes:
 
 
 def _write(source: ClusterSource, name: str, secret: _Secret, data: dict[str, bytes]) -> None:
-    """Change entries of a Secret, unless it has changed since it was read; empty ones go."""
+    """Change entries of a Secret, unless it has changed since; empty ones are removed."""
     encoded = {key: base64.b64encode(value).decode() or None for key, value in data.items()}
     source.merge(_path(name), {"metadata": {"resourceVersion": secret.version}, "data": encoded})

@@ -1,4 +1,4 @@
-"""The pods behind the function's Service, asked one by one for the certificate that they show."""
+"""The pods behind the Service of the function, and the certificates that they present."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .names import DNS_NAME, NAMESPACE, SERVICE
 
 __all__ = ["Replica", "distrust", "replicas"]
 
-_SECONDS = 3.0  # for a connection and its handshake
+_SECONDS = 3.0  # seconds for a connection and its handshake
 _ENDPOINTS = f"/api/v1/namespaces/{NAMESPACE}/endpoints/{SERVICE}"
 
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """The address of a pod, and whether the Service sends it requests."""
+    """The address of a pod, and whether it is ready."""
 
     host: str
     port: int
@@ -26,10 +26,10 @@ class Replica:
 
 
 def replicas(source: ClusterSource) -> list[Replica]:
-    """Those of the Service, also those that are not ready. Raises SourceError.
+    """Return the pods of the Service, ready or not. Raises SourceError.
 
-    By Endpoints, because a single one can be read with the right to it alone; EndpointSlices have
-    generated names and would have to be listed. They have at most 1000 addresses.
+    Endpoints are used because one object can be granted by name; EndpointSlices have generated
+    names and would have to be listed. Endpoints have at most 1000 addresses.
     """
     try:
         found = source.get(_ENDPOINTS)
@@ -45,7 +45,7 @@ def replicas(source: ClusterSource) -> list[Replica]:
 
 
 def distrust(replica: Replica, bundle: bytes) -> str:
-    """Why a client that trusts these CAs only, as kube-apiserver, doesn't trust it; or nothing."""
+    """Return why a client that trusts only these CAs does not trust it, or an empty text."""
     try:
         context = ssl.create_default_context(cadata=bundle.decode("ascii"))
         with (

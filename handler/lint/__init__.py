@@ -1,1 +1,1 @@
-"""What a profile allows but hardly means."""
+"""Warnings about valid profiles that probably contain a mistake."""

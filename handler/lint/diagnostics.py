@@ -1,4 +1,4 @@
-"""Everything to say about a profile as it is written: errors or warnings, with positions."""
+"""The errors or warnings of a profile, with positions."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Diagnostic:
 def examine(
     data: Mapping[str, object] | None, cluster: tuple[int, int] | None = None
 ) -> list[Diagnostic]:
-    """The errors in the data of a ConfigMap, or where it has none the warnings.
+    """Return the errors in the data of a ConfigMap, or the warnings if there are none.
 
-    In the order of the text; of errors the first 100. ``cluster`` is as in `lint`.
+    In the order of the text; at most 100 errors. ``cluster`` is as in `lint`.
     """
     severity: Literal["error", "warning"]
     try:
@@ -50,13 +50,13 @@ def examine(
         Diagnostic(severity, each, each.position or _position(each, place(each.root)))
         for each in problems
     ]
-    if severity == "warning":  # errors come in the order of the text already
+    if severity == "warning":  # errors are already in the order of the text
         diagnostics.sort(key=lambda each: (each.problem.root, each.position))
     return diagnostics
 
 
 def _position(problem: Problem, whole: Place) -> Position:
-    """The position of what a problem is about, or of the nearest thing around it."""
+    """Return the position of a problem, or of the nearest value around it."""
     place, exact = whole.find(problem.location)
     if problem.at_key and exact:
         return place.key or place.value

@@ -1,6 +1,6 @@
-"""What requirements on labels imply: contradictions, and one set of them that includes another.
+"""Implications of requirements on labels: contradictions, and sets that imply others.
 
-Sound, not complete: what is said here is true of all labels, but not all that is true is said.
+Sound but not complete: each result holds for all labels, but some are not found.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ __all__ = ["Demands"]
 
 @dataclass(slots=True)
 class _Demand:
-    """What is asked of one label. ``values``: the only ones it may have, if it has to have one.
+    """The requirements on one label. ``values``: the only ones it may have, if it must have one.
 
-    What it asks of another takes time with the other's size only: ``possible`` is kept.
+    ``possible`` is kept, so a comparison takes time in proportion to the other one only.
     """
 
     values: frozenset[str] | None = None
@@ -69,23 +69,23 @@ class Demands:
             demand.possible = (demand.values or frozenset()) - demand.excluded
 
     def contradiction(self) -> str | None:
-        """A label of which too much is asked for any to meet, or None."""
+        """Return a label whose requirements contradict each other, or None."""
         return next((key for key, each in self._demands.items() if each.contradictory()), None)
 
     def only(self, key: str) -> frozenset[str] | None:
-        """The values that a label has to have one of, or None if it may have others or none."""
+        """Return the values of which a label must have one, or None if there is no such limit."""
         demand = self._demands.get(key)
         return demand.possible if demand and demand.values is not None else None
 
     def imply(self, requirements: Iterable[Requirement] | None) -> bool:
-        """Whether all labels that meet these meet the given requirements too."""
+        """Whether all labels that meet these also meet the given requirements."""
         return all(
             self._demands.get(requirement.key, _Demand()).implies(requirement)
             for requirement in requirements or ()
         )
 
     def example(self) -> Mapping[str, str]:
-        """Labels that meet them, if they don't contradict themselves."""
+        """Return labels that meet them, unless they contradict each other."""
         return {
             key: min(demand.possible, default="") if demand.values else self._other(demand)
             for key, demand in self._demands.items()
@@ -94,7 +94,7 @@ class Demands:
 
     @staticmethod
     def _other(demand: _Demand) -> str:
-        """A value that no requirement is likely to name, and that none here excludes."""
+        """Return a value that is not excluded and probably not in any requirement."""
         value = "other"
         while value in demand.excluded:
             value += "-"

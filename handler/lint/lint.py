@@ -1,4 +1,4 @@
-"""What a profile allows but hardly means. For those who edit one: too slow for each load."""
+"""Warns about probable mistakes in a valid profile. For edits only: too slow for each load."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ __all__ = ["lint"]
 
 _FAMILY = "k8s.aliyun.com/"
 _ANNOTATIONS = Path(__file__).parent / "eci-annotations.yaml"
-# To compare them takes time with the square of their number, so it ends after so many seconds
-# of this thread. Of 10 000 selectors that ask for different labels it takes a fifth of that.
+# The time of comparing selectors grows with the square of their number, so it stops after so many
+# seconds of CPU time. 10 000 selectors on different labels take a fifth of that.
 _SECONDS = 0.5
 _LABELS_SINCE = (1, 35)  # the gate PodTopologyLabelsAdmission
-_SINCE = (1, 16)  # the webhooks of earlier clusters have no objectSelector (363068)
+_SINCE = (1, 16)  # earlier versions have no objectSelector in webhooks (363068)
 
 
 @put_off()
 def lint(profile: ParsedProfile, cluster: tuple[int, int] | None = None) -> list[Problem]:
-    """The warnings about a valid profile, selector by selector, at most about a hundred.
+    """Return the warnings about a valid profile, by selector, at most about a hundred.
 
-    ``cluster``: the version of the cluster that it is for, such as (1, 30), if it is known.
+    ``cluster``: the version of the cluster, such as (1, 30), if it is known.
     """
     every = chain(profile.warnings, _Linter(profile, cluster).warnings())
     found = list(islice(every, MAX_PROBLEMS))

@@ -1,1 +1,1 @@
-"""What people are told, in English or Chinese."""
+"""Messages in English and Chinese."""

@@ -1,7 +1,7 @@
-"""Messages: an English text that remembers what it was made of, so it can be told in Chinese.
+"""Messages: English texts that keep their template and arguments, for translation to Chinese.
 
-As with gettext, the English template is the id. The templates in Chinese are in zh.yaml, which is
-read when the first message is told in Chinese.
+As with gettext, the English template is the id. The Chinese templates are in zh.yaml, which is read
+when the first message is translated.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _Argument = str | int | tuple[str, ...]
 
 
 class Message(str):
-    """The English text, for logs and programs as well; `translated` tells it in a language.
+    """The English text, for logs and programs too; `translated` renders it in a language.
 
-    Without arguments the template is the text. With some it has a placeholder for each, such as
-    ``{name}``. Arguments may be messages; a tuple is told as a list.
+    Without arguments the template is the text. Otherwise it has a placeholder for each, such as
+    ``{name}``. Arguments may be messages; a tuple is rendered as a list.
     """
 
     __slots__ = ("arguments", "template")
@@ -36,7 +36,7 @@ class Message(str):
     arguments: Mapping[str, _Argument]
 
     def __new__(cls, template: str, /, **arguments: _Argument) -> Self:
-        """Make one of a template and what stands in its placeholders."""
+        """Make a message from a template and the arguments for its placeholders."""
         message = super().__new__(cls, _filled(template, arguments, "en"))
         message.template = template
         message.arguments = arguments
@@ -44,19 +44,19 @@ class Message(str):
 
 
 class Quoted(Message):
-    """What a library says: in Chinese where the catalogue has it, else quoted in a sentence."""
+    """A message of a library: translated if it is in the catalogue, else quoted."""
 
     __slots__ = ()
 
 
 def message_of(error: Exception) -> Message:
-    """What an error says."""
+    """Return the message of an error."""
     message = error.args[0] if len(error.args) == 1 else None
     return message if isinstance(message, Message) else Quoted(str(error))
 
 
 def translated(text: str, language: Language) -> str:
-    """The text in a language, if it is a message; else the text itself."""
+    """Return the text in a language if it is a message; else the text itself."""
     if language == "en" or not isinstance(text, Message):
         return str(text)
     template = _catalogue(language).get(text.template)
@@ -81,7 +81,7 @@ def _told(argument: _Argument, language: Language) -> str:
 
 @cache
 def _catalogue(language: Language) -> Mapping[str, str]:
-    import yaml  # here: English does without
+    import yaml  # imported here, because English does not need it
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     text = (Path(__file__).parent / f"{language}.yaml").read_text("utf-8")

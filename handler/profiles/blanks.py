@@ -1,4 +1,4 @@
-"""Puts blanks in place of what a parser doesn't take, so that all the rest stays in its place."""
+"""Replaces what a parser does not accept with blanks, so that positions stay the same."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from itertools import islice
 
 __all__ = ["end_of_string", "without_comments", "without_surrogates"]
 
-# Each of these matches a character or two, or repeats one class that ends by itself: none goes
-# back over what it has seen. A pattern of a whole string would, and keeps 120 bytes a character.
+# Each of these matches one or two characters, or repeats one class: none backtracks. A pattern for
+# a whole string would, and needs 120 bytes for each character.
 _MARK = re.compile(r"""["'\t]|(?<![^\s,:\[\]{}"'])\#""")
 _IN_STRING = re.compile(r'["\\]')
 _LINE_BREAK = re.compile(r"[\n\r\x85\u2028\u2029]")  # those that end a comment of YAML
@@ -17,7 +17,7 @@ _ESCAPE = re.compile(r"\\(?:(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
 
 
 def without_comments(text: str) -> str:
-    """The text with blanks for comments and tabs that are in no string, so all stays in place."""
+    """Return the text with blanks for comments and tabs outside strings."""
     return _joined(_uncommented(text))
 
 
@@ -44,18 +44,18 @@ def _uncommented(text: str) -> Iterator[str]:
 
 
 def end_of_string(text: str, at: int) -> int:
-    """Where a string ends that goes on here; one that is never closed, at the end of the text."""
+    """Return the end of the string at this position; without a quote, the end of the text."""
     while found := _IN_STRING.search(text, at):
         if found.group() == '"':
             return found.end()
-        at = found.end() + 1  # after what is escaped
+        at = found.end() + 1  # after the escaped character
     return len(text)
 
 
 def without_surrogates(text: str) -> str:
-    """The text with blanks for halves of surrogate pairs that are escaped.
+    """Return the text with blanks for escaped surrogates.
 
-    JSON writes them as two escapes, which the C parser of YAML doesn't take.
+    JSON writes a pair as two escapes, which the C parser of YAML does not accept.
     """
     return _joined(_unpaired(text))
 
@@ -71,7 +71,7 @@ def _unpaired(text: str) -> Iterator[str]:
 
 
 def _joined(pieces: Iterator[str]) -> str:
-    """The pieces in one, joined group by group: a short string takes fifty times its length."""
+    """Join the pieces group by group: a short string takes fifty times its length in memory."""
     groups = []
     while group := "".join(islice(pieces, 1000)):
         groups.append(group)

@@ -1,4 +1,4 @@
-"""Puts garbage collection off while a profile is made."""
+"""Defers garbage collection while a profile is loaded."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _was_enabled = True
 
 @contextlib.contextmanager
 def put_off() -> Iterator[None]:
-    """No collection meanwhile, in any thread.
+    """Disable garbage collection in all threads meanwhile.
 
-    A collection stops all threads, and for all the objects of 10 000 selectors, and of those
-    from which they are made, it takes 25 ms. The latter are gone at the end, without a
-    collection: they have no cycles. What is read is limited, so memory is as well.
+    A collection stops all threads, and takes 25 ms for the objects of 10 000 selectors and those
+    from which they are built. The latter have no cycles, so they are freed without a collection.
+    The input is bounded, so memory is bounded too.
     """
     global _users, _was_enabled  # noqa: PLW0603
     with _lock:

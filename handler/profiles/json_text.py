@@ -1,4 +1,4 @@
-"""Reads JSON, with the places of keys that one object has twice."""
+"""Reads JSON, and finds keys that an object has twice."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _Duplicates = tuple[dict[str, Any], list[str]]  # an object, and the keys it giv
 
 def read_json(text: str) -> Reading:
     """Read one value. Raises TextError."""
-    duplicates: dict[int, _Duplicates] = {}  # by the identity of the object
+    duplicates: dict[int, _Duplicates] = {}  # by the id() of the object
 
-    # Called for each object, it also lets other threads go on: one call reads all of the text.
+    # Called for each object, which also lets other threads run while the text is read.
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         fields = dict(pairs)
         if len(fields) < len(pairs) and len(duplicates) < MAX_DUPLICATES:
@@ -53,7 +53,7 @@ def read_json(text: str) -> Reading:
 
 
 def _check_size(value: Any) -> None:
-    """Refuse what has too many values or levels. A level at a time, so it doesn't recurse."""
+    """Refuse a value with too many values or levels. Iterates by level instead of recursing."""
     count, level = 1, [value]
     for _ in range(MAX_DEPTH + 1):
         inner: list[Any] = []
@@ -72,7 +72,7 @@ def _check_size(value: Any) -> None:
 
 
 def _found(duplicates: dict[int, _Duplicates], value: Any) -> list[Location]:
-    """Where the objects with duplicate keys are; one that was itself overwritten is nowhere."""
+    """Return the locations of objects with duplicate keys, except overwritten ones."""
     found: list[Location] = []
     waiting: list[tuple[Path, Any]] = [(None, value)]
     while waiting and len(found) < MAX_DUPLICATES:

@@ -1,4 +1,4 @@
-"""The form of a Kubernetes LabelSelector, and of the strings that a profile holds."""
+"""The schema of a Kubernetes LabelSelector, and of strings in a profile."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def _check_unicode(text: str) -> str:
 
 
 def _check_annotation_key(key: str) -> str:
-    check_label_key(key.lower())  # the API server lowers it too, so prefixes may be in upper case
+    check_label_key(key.lower())  # the API server converts it too, so prefixes may be in upper case
     return key
 
 
 Text = Annotated[str, Strict(), AfterValidator(_check_unicode)]
-"""Any string that can be sent as UTF-8."""
+"""A string that can be encoded in UTF-8."""
 LabelKey = Annotated[str, Strict(), AfterValidator(check_label_key)]
 LabelValue = Annotated[str, Strict(), AfterValidator(check_label_value)]
 AnnotationKey = Annotated[str, Strict(), AfterValidator(_check_annotation_key)]
@@ -68,13 +68,13 @@ class LabelSelectorRequirement:
 
 @validated(frozen=True, slots=True, config=_FORM)
 class LabelSelector:
-    """A Kubernetes LabelSelector: all its requirements ANDed. An empty one matches everything."""
+    """A Kubernetes LabelSelector: all requirements must hold. An empty one matches everything."""
 
     match_labels: dict[LabelKey, LabelValue] | None = None
     match_expressions: list[LabelSelectorRequirement] | None = None
 
     def requirements(self) -> tuple[Requirement, ...]:
-        """Its conditions in one form: a matchLabels entry is an In with one value."""
+        """Return its requirements; an entry of matchLabels becomes an In with one value."""
         return (
             *(
                 Requirement(key, "In", frozenset((value,)))

@@ -26,7 +26,7 @@ _NAMESPACE = re.compile(_DNS_LABEL)
 _SUBDOMAIN = re.compile(rf"{_DNS_LABEL}(?:\.{_DNS_LABEL})*")
 _SHOWN = 60
 _SEPARATOR = re.compile("[=:]")
-# One of each, for a text may have thousands that are wrong.
+# Shared, because a text may have thousands of wrong labels.
 _NAME_RULE = Message(
     "at most 63 letters, digits, '-', '_' or '.', with a letter or a digit at both ends"
 )
@@ -37,7 +37,7 @@ _VALUE = Message("a label's value must be empty or {rule}", rule=_NAME_RULE)
 
 
 MAX_LABEL_VALUE = 63
-"""Characters that a label's value may have."""
+"""The most characters of a label's value."""
 
 
 def is_label_key(key: str) -> bool:
@@ -47,7 +47,7 @@ def is_label_key(key: str) -> bool:
 
 
 def is_label_value(value: str) -> bool:
-    """Whether a label may have it."""
+    """Whether it is a valid value of a label."""
     return not value or _is_name(value)
 
 
@@ -60,7 +60,7 @@ def _is_prefix(prefix: str) -> bool:
 
 
 def check_dns_label(name: str) -> str:
-    """Return the name if it can be that of a namespace; else raise ValueError."""
+    """Return the name if it is a valid name of a namespace; else raise ValueError."""
     if len(name) > MAX_LABEL_VALUE or not _NAMESPACE.fullmatch(name):
         raise ValueError(
             Message(
@@ -82,16 +82,16 @@ def check_label_key(key: str) -> str:
 
 
 def check_label_value(value: str) -> str:
-    """Return the value if a label may have it; else raise ValueError."""
+    """Return the value if it is valid for a label; else raise ValueError."""
     if not is_label_value(value):
         raise ValueError(_VALUE)
     return value
 
 
 def parse_labels(text: str) -> dict[str, str]:
-    """Read labels that are written ``key=value,key=value``; a line break separates them too.
+    """Read labels in the form ``key=value,key=value``; line breaks also separate them.
 
-    ``key: "value"``, as YAML and JSON have it, will do as well. Raises ValueError.
+    ``key: "value"``, as in YAML and JSON, is accepted too. Raises ValueError.
     """
     labels = {}
     text = text.strip()

@@ -1,4 +1,4 @@
-"""Kubernetes objects as they are written: a YAML stream, in which Lists count as their items."""
+"""Reads Kubernetes objects from a YAML stream, in which a List counts as its items."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Manifest", "read_manifests", "read_text"]
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """An object, where it is in its document, and the document's place if it was asked for."""
+    """An object, its location in its document, and the places in the document if requested."""
 
     value: dict[str, Any]
     location: Location
@@ -22,30 +22,30 @@ class Manifest:
 
     @property
     def kind(self) -> object:
-        """Its kind, as it is written."""
+        """The kind, as written."""
         return self.value.get("kind")
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """Its metadata, empty where there is none."""
+        """The metadata; empty if there is none."""
         metadata = self.value.get("metadata")
         return metadata if isinstance(metadata, dict) else {}
 
     @property
     def name(self) -> str:
-        """Its name, empty where it has none."""
+        """The name; empty if there is none."""
         name = self.metadata.get("name")
         return name if isinstance(name, str) else ""
 
     def place(self, *keys: str | int) -> Place:
-        """The place of what it has under these keys, or of the nearest thing around that."""
+        """Return the place of the value under these keys, or of the nearest value around it."""
         return self.document.find((*self.location, *keys))[0]
 
 
 def read_text(stream: BinaryIO) -> str:
-    """The text of a file, or as much of one as tells that it is too large.
+    """Read the text of a file.
 
-    Raises OSError, UnicodeDecodeError, and ValueError where it is too large.
+    Raises OSError, UnicodeDecodeError, and ValueError if it is too large.
     """
     content = stream.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
@@ -53,13 +53,13 @@ def read_text(stream: BinaryIO) -> str:
             "more than {most} bytes (8 MiB) are not read; split it", most=MAX_FILE_BYTES
         )
         raise ValueError(message)
-    return content.decode("utf-8-sig")  # some editors write a mark before the text
+    return content.decode("utf-8-sig")  # some editors write a byte order mark
 
 
 def read_manifests(text: str, *, places: bool = False) -> Iterator[Manifest]:
     """Read the objects of a stream.
 
-    Raises ValueError, and TextError where it is not YAML.
+    Raises ValueError, and TextError if it is not YAML.
     """
     for reading in read_documents(text, places=places):
         if reading.value is not None:

@@ -1,6 +1,6 @@
-"""Names what people write by mistake where JSON or YAML can't be read: what is meant, and its line.
+"""Names common mistakes in text that is not valid JSON or YAML, with the line and the remedy.
 
-One pass over a text that can't be read, and none over others.
+One pass over an invalid text; valid texts are not examined.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ FULL_WIDTH = {
 }
 """What Chinese input methods write, and what is meant."""
 
-_BEFORE = 2  # lines; a parser may go on for so long with what is misread
+_BEFORE = 2  # lines; a parser may read on for so long after the mistake
 _SHOWN = 60
-# Each matches a character or two.
+# Each matches one or two characters.
 _MARK = re.compile(
     rf"""["\n]|(?<![^\s,:\[\]{{}}])'|(?<!\S)\#|(?<![^\s,\[\]{{}}"'])/[/*]|[{"".join(FULL_WIDTH)}]|\t"""
 )
@@ -38,11 +38,11 @@ _PLAIN = re.compile(r"""[ -]{0,100}[^\s:]{1,100}:[ ]{1,100}(?=[^\s\[{"'])""")
 _BLANK = re.compile(r"[ -]{0,100}\Z")
 _COMMENT = re.compile(r"\s*\#[^\n]*")
 
-_Mistake = tuple[int, int, str]  # line from 0, where it is in the text, what is found there
+_Mistake = tuple[int, int, str]  # line from 0, offset in the text, what was found
 
 
 def explained(text: str, error: TextError) -> TextError:
-    """The error that names the mistake which an error comes of, or the error itself."""
+    """Return an error that names the mistake behind this one, or this error."""
     line = error.position[0] - 1
     found: _Mistake | None = None
     for mistake in _mistakes(text):
@@ -56,7 +56,7 @@ def explained(text: str, error: TextError) -> TextError:
 
 
 def mistake_in(text: str) -> TextError | None:
-    """The first mistake in a text that was read as nothing but a string, if there is one."""
+    """Return the first mistake in a text that was read as a plain string, if there is one."""
     first = next(_mistakes(text), None)
     return first and _error(text, first)
 
@@ -99,7 +99,7 @@ def _named(found: str) -> Message:
 
 
 def _is_flow(text: str) -> bool:
-    """Whether it is written as JSON is, where tabs count as spaces."""
+    """Whether it is written like JSON, in which tabs are allowed."""
     at = 0
     while comment := _COMMENT.match(text, at):
         at = comment.end()
@@ -119,7 +119,7 @@ def _error(text: str, mistake: _Mistake) -> TextError:
 
 
 def _around(line: str, at: int) -> str:
-    """The line, cut to what is around a place in it."""
+    """Return the part of the line around a position."""
     first = max(0, min(at - _SHOWN // 2, len(line) - _SHOWN))
     cut = line[first : first + _SHOWN]
     before, after = ("..." if first else ""), ("..." if first + _SHOWN < len(line) else "")

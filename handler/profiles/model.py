@@ -1,4 +1,4 @@
-"""The profile as the function uses it: plain types, which know nothing of how they are written."""
+"""The profile as the function uses it: plain types, independent of the schema."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 MAX_ANNOTATION_BYTES = 256 * 1024
 """The API server's limit for all annotations of a pod: keys and values, in UTF-8."""
 OPT_OUT = ("alibabacloud.com/eci", "false")
-"""The label of pods that no selector may touch."""
+"""The label of pods that are never touched."""
 
 Policy = Literal["virtualNodeOnly", "fair", "normalNodePrefer", "normalNodeOnly"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
@@ -46,14 +46,14 @@ RECORD_ANNOTATION = "eci-profile/selectors"
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One condition on a label. ``values`` counts for In and NotIn only."""
+    """A condition on a label. ``values`` is used by In and NotIn only."""
 
     key: str
     operator: Operator
     values: frozenset[str] = frozenset()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether the labels meet it. NotIn is met by a label that is absent.
+        """Whether the labels meet it. An absent label meets NotIn.
 
         Source: LabelSelectorAsSelector of k8s.io/apimachinery/pkg/apis/meta/v1.
         """
@@ -71,7 +71,7 @@ class Requirement:
 def unmet(
     requirements: Iterable[Requirement] | None, labels: Mapping[str, str]
 ) -> Requirement | None:
-    """The first requirement that the labels don't meet, or None if they meet all."""
+    """Return the first requirement that the labels do not meet, or None if they meet all."""
     for requirement in requirements or ():
         if not requirement.matches(labels):
             return requirement
@@ -80,7 +80,7 @@ def unmet(
 
 @dataclass(frozen=True, slots=True)
 class Toleration:
-    """What placement adds to a pod's tolerations. ``seconds`` is its tolerationSeconds."""
+    """A toleration that placement adds to a pod. ``seconds`` is tolerationSeconds."""
 
     key: str | None = None
     operator: str | None = None
@@ -91,10 +91,10 @@ class Toleration:
 
 @dataclass(frozen=True, slots=True)
 class VirtualNode:
-    """What makes the scheduler put a pod on a kind of virtual node; by default a VNode (363068).
+    """A kind of virtual node, and what placement adds to pods for it; by default a VNode (363068).
 
-    ``name``: empty for that of data.virtualNode. ``unsupported``: what becomes of a pod that ECI
-    cannot run.
+    ``name``: empty for data.virtualNode. ``unsupported``: what happens to a pod that ECI cannot
+    run.
     """
 
     node_selector: Mapping[str, str] = field(
@@ -107,9 +107,9 @@ class VirtualNode:
     unsupported: Unsupported = "warn"
 
     def holds(self, labels: Mapping[str, str]) -> bool:
-        """Whether labels, of a node or of a pod's nodeSelector, have all of its nodeSelector.
+        """Whether the labels of a node, or a pod's nodeSelector, contain its nodeSelector.
 
-        A virtual node without a nodeSelector is none that labels could tell.
+        A virtual node without a nodeSelector cannot be recognized by labels.
         """
         items = self.node_selector.items()
         return bool(items) and all(labels.get(key) == value for key, value in items)
@@ -117,12 +117,12 @@ class VirtualNode:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Which pods are meant, and what happens to them. A side that is None is not asked.
+    """Which pods it matches, and what happens to them. A side that is None is not checked.
 
     Without either side it is for every pod that goes to the virtual node, and places none. ``at``:
-    when its effect is added. ``percentage``: the share of the pods that it takes of those that
-    match. ``node``: where it places pods; None, without either side, for any of the virtual nodes.
-    ``index`` is its place in the list as written, ``rank`` its place in the order that counts.
+    when its effect is added. ``percentage``: the share of the matching pods that it takes.
+    ``node``: where it places pods; None, without either side, for all virtual nodes. ``index`` is
+    its position in the list, ``rank`` its position in order of precedence.
     """
 
     name: str
@@ -140,7 +140,7 @@ class Selector:
 
     @property
     def effect_only(self) -> bool:
-        """Whether it is for the pods that others place, and places none itself."""
+        """Whether it only adds an effect to pods that others place."""
         return self.namespace is None and self.object is None
 
     @property
@@ -161,9 +161,9 @@ class Selector:
 
 @dataclass(frozen=True, slots=True)
 class NoMatchLog:
-    """Which pods are logged though no selector matches them.
+    """Which pods that no selector matches are logged.
 
-    Those of a namespace, or if it is None of all, and of these the share ``rate``, 0 to 1.
+    Those of one namespace, or of all if it is None, and of these the share ``rate``, 0 to 1.
     """
 
     namespace: str | None = None
@@ -172,11 +172,11 @@ class NoMatchLog:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The selectors in the order in which they count, and the virtual nodes.
+    """The selectors in order of precedence, and the virtual nodes.
 
-    ``virtual_nodes`` has the default one, and those of data.virtualNodes. ``record_always``: each
+    ``virtual_nodes`` has the default one and those of data.virtualNodes. ``record_always``: each
     pod that a selector applies to gets a decision record, not only those that need one.
-    ``no_match_log``: which pods are logged though nothing matches them; None for none.
+    ``no_match_log``: which pods without a match are logged; None for none.
     """
 
     selectors: tuple[Selector, ...] = ()

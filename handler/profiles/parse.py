@@ -1,4 +1,4 @@
-"""The profile: from the ConfigMap's text to the selectors in force, or every problem it has."""
+"""Parses a profile: from the data of the ConfigMap to selectors, or to its problems."""
 
 from __future__ import annotations
 
@@ -36,17 +36,16 @@ _DEFAULTS: Mapping[str, Any] = {
     "log": {},
 }
 KEYS = tuple(_DEFAULTS)
-"""The keys of a ConfigMap's data that are read."""
-_MOST_KEYS = 1_000  # looked at for a misspelt one
+"""The keys of the ConfigMap that are read."""
+_MOST_KEYS = 1_000  # examined for misspelt ones
 _LONGEST_KEY = 40
 _CLOSE = 0.8
 
 
 class ProfileError(ValueError):
-    """The profile can't be taken.
+    """The profile is invalid.
 
-    ``problems`` are the reasons in the order of the text, the first 100; ``count`` is the number
-    of all.
+    ``problems`` are the first 100 in the order of the text; ``count`` is the number of all.
     """
 
     def __init__(self, problems: Problems) -> None:
@@ -55,7 +54,7 @@ class ProfileError(ValueError):
         super().__init__("\n".join(self.lines(len(self.problems))))
 
     def lines(self, most: int, language: Language = "en") -> list[str]:
-        """A line for each problem, and after so many, one that says how many more there are."""
+        """Return a line for each problem, at most so many, and one that counts the others."""
         shown = [problem.told(language) for problem in self.problems[:most]]
         more = self.count - len(shown)
         if more:
@@ -65,15 +64,15 @@ class ProfileError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ParsedProfile(Profile):
-    """A profile, and what is allowed in its text but hardly meant, as far as reading it tells."""
+    """A profile, and the warnings that were found while it was read."""
 
     warnings: tuple[Problem, ...] = ()
 
 
 def parse(data: Mapping[str, object] | None) -> ParsedProfile:
-    """Read the data of a ConfigMap. Other keys than `KEYS` belong to others.
+    """Read the data of a ConfigMap. Keys other than `KEYS` are ignored.
 
-    Raises ProfileError, which names every problem: a profile is taken whole or not at all.
+    Raises ProfileError with every problem: a profile is used as a whole or not at all.
     """
     texts = {key: _read(data, key) for key in KEYS}
     given = {key: _given(key, reading.value) for key, (reading, _) in texts.items()}
@@ -94,7 +93,7 @@ def parse(data: Mapping[str, object] | None) -> ParsedProfile:
         *_misspelt_keys(data or {}),
     )
     always = given["record"] == "always"
-    del texts, given  # the memory of a large one serves for what is made now
+    del texts, given  # frees the memory of a large one before the selectors are built
     ordered = sorted(enumerate(selectors), key=lambda entry: -(entry[1].priority or 0))
     default = _virtual_node("", node)
     named = {name: _virtual_node(name, written) for name, written in nodes.items()}
@@ -104,7 +103,7 @@ def parse(data: Mapping[str, object] | None) -> ParsedProfile:
 
 
 def count_selectors(data: Mapping[str, object]) -> int | None:
-    """How many entries the list of selectors has, valid or not; None if there is no such list."""
+    """Return the length of the list of selectors, valid or not; None if there is no list."""
     reading, problems = _read(data, "selectors")
     value = _given("selectors", reading.value)
     return len(value) if isinstance(value, list) and not problems.count else None
@@ -167,7 +166,7 @@ def _warnings(selectors: Iterable[WrittenSelector], value: Any) -> Iterator[Prob
 
 
 def _misspelt_keys(data: Mapping[str, object]) -> Iterator[Problem]:
-    """Keys that look like misspelt ones of ours. Others belong to others, so they are no errors."""
+    """Warn about keys that look misspelt. All other keys belong to other components."""
     known = {key.lower(): key for key in KEYS}
     for key in islice(data, _MOST_KEYS):
         if key not in KEYS and len(key) <= _LONGEST_KEY:

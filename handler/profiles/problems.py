@@ -1,4 +1,4 @@
-"""Problems of what an administrator wrote: where, which value, and the remedy, a sentence each."""
+"""Problems in what an administrator wrote: one sentence with place, value and remedy."""
 
 from __future__ import annotations
 
@@ -31,12 +31,11 @@ __all__ = [
 ]
 
 MAX_PROBLEMS = 100
-"""How many problems are told; more are counted. Nobody reads more, and a wrong text may have
-thousands."""
+"""How many problems are reported; others are only counted. A wrong text may have thousands."""
 
 _SHOWN = 60
 _QUOTED = re.compile(r"'[^']*'")
-# Of the CRD version (460223), which fields some paste.
+# Fields of the CRD form (460223), which some paste.
 _OF_THE_CRD = {"objectLabels": "objectSelector", "namespaceLabels": "namespaceSelector"}
 _WITHOUT_COUNTERPART = "namespaceResourceLimit"
 _MAPS = frozenset(("annotations", "labels", "matchLabels", "nodeSelector"))
@@ -44,10 +43,10 @@ _MAPS = frozenset(("annotations", "labels", "matchLabels", "nodeSelector"))
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong or hardly meant, and its place in what was written.
+    """An error or a warning, and its location.
 
-    ``location`` leads to it in the value of the key ``root``; ``at_key``: it is about the last key
-    on that path, not about its value. ``position`` is known where the text itself can't be read.
+    ``location`` is the path in the value of the key ``root``; ``at_key``: it is about the last key
+    of the path, not about its value. ``position`` is set if the text itself is invalid.
     """
 
     root: str
@@ -61,7 +60,7 @@ class Problem:
         return self.told("en")
 
     def told(self, language: Language) -> str:
-        """The path and the message in a language."""
+        """Return the path and the message in a language."""
         message = self.message
         if self.position:
             line, column = self.position
@@ -73,18 +72,18 @@ class Problem:
 
 @dataclass(slots=True)
 class Problems:
-    """The first problems, as many as are told, and the number of all."""
+    """The first problems, and the number of all."""
 
     first: list[Problem] = field(default_factory=list)
     count: int = 0
 
     @property
     def full(self) -> bool:
-        """Whether further ones are only counted."""
+        """Whether further problems are only counted."""
         return len(self.first) >= MAX_PROBLEMS
 
     def add(self, found: Sequence[Problem], count: int | None = None) -> None:
-        """Add what was found, in its order. ``count``: how many there are, if not all are here."""
+        """Add problems in order. ``count``: the number of all, if these are not all."""
         self.first += found[: MAX_PROBLEMS - len(self.first)]
         self.count += len(found) if count is None else count
 
@@ -96,12 +95,12 @@ class Problems:
 def problem(
     root: str, value: Any, location: Location, message: Message, *, at_key: bool = False
 ) -> Problem:
-    """A problem at the location in a value, which stands under the key ``root``."""
+    """Return a problem at a location in the value of the key ``root``."""
     return Problem(root, location, _path(root, value, location), message, at_key)
 
 
 def unreadable(root: str, error: TextError) -> Problem:
-    """The problem of a text that can't be read."""
+    """Return the problem of an invalid text."""
     return Problem(root, (), root, error.message, position=error.position)
 
 
@@ -112,10 +111,9 @@ def problems_of(
     at: Location,
     fields: Callable[[Location], Sequence[str]],
 ) -> Iterator[Problem]:
-    """All problems in a validation error.
+    """Return all problems of a validation error.
 
-    It is about what is at a location in the value. ``fields`` tells which fields an object may
-    have.
+    It is about the value at a location. ``fields`` returns the fields that an object may have.
     """
     for details in error.errors(include_url=False):
         location = (*at, *(part for part in details["loc"] if part != "[key]"))
@@ -125,11 +123,11 @@ def problems_of(
 
 
 def in_order(problems: Iterable[Problem], value: Any) -> list[Problem]:
-    """The problems in the order in which they stand in the value.
+    """Sort the problems by their order in the value.
 
-    What is missing counts as at the beginning of what it is missing in.
+    A missing field counts as at the beginning of its object.
     """
-    ranks: dict[int, dict[str, int]] = {}  # of an object's keys, by its identity
+    ranks: dict[int, dict[str, int]] = {}  # of the keys of an object, by its id()
 
     def place(problem: Problem) -> list[int]:
         at, places = value, []
@@ -148,7 +146,7 @@ def in_order(problems: Iterable[Problem], value: Any) -> list[Problem]:
 
 
 def show(value: Any) -> str:
-    """The value as one writes it in JSON, cut where it is long."""
+    """Return the value in JSON, shortened."""
     match value:
         case dict():
             return Message("an object")
@@ -158,7 +156,7 @@ def show(value: Any) -> str:
             text = str(value)
         case _:
             text = json.dumps(value, ensure_ascii=False)
-            text = text.encode(errors="backslashreplace").decode()  # half a surrogate pair
+            text = text.encode(errors="backslashreplace").decode()  # an unpaired surrogate
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
@@ -219,7 +217,7 @@ def _got(message: Message, value: Any) -> Message:
 
 
 def not_text(value: Any) -> Message:
-    """What is wrong with a value that should be a string, and how to write it."""
+    """Say what is wrong with a value that should be a string, and how to write it."""
     if value is None:
         return Message('must be a string, got null; write "" or leave it out')
     if isinstance(value, (dict, list)):
@@ -244,7 +242,7 @@ def _unknown(name: str, known: Sequence[str]) -> Message:
             )
         return Message("unknown field, it has full-width punctuation")
     lowered = {field.lower(): field for field in known}
-    # To compare takes time with the length of both.
+    # The comparison takes time in proportion to both lengths.
     close = difflib.get_close_matches(name.lower(), lowered, n=1) if len(name) <= _SHOWN else None
     if close:
         return Message("unknown field, did you mean {meant}?", meant=lowered[close[0]])

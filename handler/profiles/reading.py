@@ -1,4 +1,4 @@
-"""What reading a text gives, a value with places or an error, and how much is read."""
+"""The result of reading a text, a value with places or an error, and the limits."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ Location = tuple[int | str, ...]
 Position = tuple[int, int]
 """Line and column, both from 1."""
 Path = tuple[Any, int | str] | None
-"""The path to a value while it is read: the path to what holds it, and its key there."""
+"""The path to a value while it is read: the path of its container, and its key in it."""
 
 MAX_BYTES = 3 * 2**19
-"""The most bytes of UTF-8 that a text may have: etcd takes no object beyond 1.5 MiB."""
+"""The most bytes of a text in UTF-8: etcd stores objects of up to about 1.5 MiB."""
 MAX_FILE_BYTES = 8 * 2**20
-"""The most bytes of a file. 10 000 namespaces as kubectl writes them have 5 MB."""
+"""The most bytes of a file. 10 000 namespaces, as printed by kubectl, have 5 MB."""
 MAX_VALUES = 150_000
 """The most values of a text: 10 bytes for each in `MAX_BYTES`, fewer than a selector needs."""
 MAX_FILE_VALUES = 500_000
@@ -48,7 +48,7 @@ MAX_DUPLICATES = 100
 
 TOO_DEEP = Message("nested too deeply: more than {most} levels", most=MAX_DEPTH)
 
-_LONGEST_INTEGER = 100  # characters; the time that int() takes grows with their square
+_LONGEST_INTEGER = 100  # characters; the time of int() grows with their square
 
 
 class TextError(ValueError):
@@ -57,13 +57,13 @@ class TextError(ValueError):
     def __init__(self, message: Message, line: int, column: int, *, certain: bool = False) -> None:
         super().__init__(f"line {line}, column {column}: {message}")
         self.message = message
-        self.certain = certain  # says what was meant, not only where reading stopped
+        self.certain = certain  # the message names the mistake, not only where reading stopped
         self.position: Position = (line, column)
 
 
 @dataclass(slots=True)
 class Place:
-    """Where a value begins, its key if it has one, and the places of what it holds.
+    """The position of a value, of its key, and the places of the values in it.
 
     ``literal``: it is a block after ``|``.
     """
@@ -74,7 +74,7 @@ class Place:
     inner: dict[int | str, Place] | None = None
 
     def find(self, location: Location) -> tuple[Place, bool]:
-        """The place of what is at a location in it, or of the nearest around; whether it is it."""
+        """Return the place of a location, or of the nearest around it, and if it is exact."""
         place = self
         for part in location:
             inner = (place.inner or {}).get(part)
@@ -86,10 +86,9 @@ class Place:
 
 @dataclass(slots=True)
 class Reading:
-    """The value that a text holds, and the keys which one of its objects gives twice.
+    """The value of a text, and the first 100 keys that an object has twice.
 
-    Of the latter it has the first 100. ``place`` is there if it was asked for. ``position`` is
-    where the document begins.
+    ``place`` is set if it was requested. ``position`` is the beginning of the document.
     """
 
     value: Any
@@ -99,12 +98,12 @@ class Reading:
 
 
 def too_many(most: int) -> Message:
-    """What is wrong with a text of more values than this."""
+    """The error for a text with too many values."""
     return Message("more than {most} values, which is more than is read", most=most)
 
 
 def location_of(path: Path) -> Location:
-    """The location that a path leads to."""
+    """Return the location of a path."""
     parts: list[int | str] = []
     while path:
         path, part = path
@@ -113,12 +112,12 @@ def location_of(path: Path) -> Location:
 
 
 def integer(text: str) -> int | Decimal | float:
-    """A whole number; a very long one is a Decimal."""
+    """Read an integer; a very long one becomes a Decimal."""
     return int(text) if len(text) <= _LONGEST_INTEGER else fraction(text)
 
 
 def fraction(text: str) -> Decimal | float:
-    """A number with a fraction, as a Decimal, since that remembers how it was written."""
+    """Read a number with a fraction as a Decimal, which keeps how it was written."""
     try:
         return Decimal(text)
     except ArithmeticError:  # an exponent beyond what a Decimal holds

@@ -1,4 +1,4 @@
-"""The form of a profile: which fields an administrator may write, and what they may hold."""
+"""The schema of a profile: its fields and their values."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ __all__ = [
     "of_the_crd",
 ]
 
-# The API server ties these annotations to other fields of a pod, so a pod that got one could be
-# refused (ValidatePodSpecificAnnotations in pkg/apis/core/validation).
+# The API server ties these annotations to other fields of a pod, so it could refuse a pod that gets
+# one (ValidatePodSpecificAnnotations in pkg/apis/core/validation).
 _TIED_ANNOTATION = re.compile(
     r"kubernetes\.io/config\.mirror|scheduler\.alpha\.kubernetes\.io/tolerations"
     r"|(?:container\.)?seccomp\.security\.alpha\.kubernetes\.io/.*"
@@ -72,11 +72,11 @@ stores no pod beyond 1.5 MiB."""
 _DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,9}")
 
-# One call of pydantic lets no other thread go on, and takes about a microsecond a value.
+# A call of pydantic blocks other threads, for about a microsecond for each value.
 _MOST_OF_A_SELECTOR = 10_000
 _MOST_OF_AN_OBJECT = 1_000
-_MOST_NODES = 20  # a node that is none of them is looked at once for each
-_MANY = 1_000  # errors, each of which takes 2 us and 1 KB to tell
+_MOST_NODES = 20  # a node is compared with each of them
+_MANY = 1_000  # errors; each takes 2 us and 1 KB to describe
 
 _FORM = ConfigDict(extra="forbid", alias_generator=to_camel)
 
@@ -157,7 +157,7 @@ class WrittenPolicy:
     normal_node_only: Empty | None = None
 
     def name(self) -> Policy:
-        """Which of them it is."""
+        """The name of the policy."""
         written = (
             self.virtual_node_only,
             self.fair,
@@ -191,7 +191,7 @@ class WrittenSelector:
 
 @validated(frozen=True, slots=True, config=_FORM)
 class WrittenToleration:
-    """A toleration as the API server takes it (ValidateTolerations in pkg/apis/core/validation)."""
+    """A toleration that the API server accepts: ValidateTolerations in pkg/apis/core/validation."""
 
     operator: Literal["Equal", "Exists"] | None = None
     key: Text | None = Field(default=None, validate_default=True)
@@ -283,9 +283,9 @@ _Form = TypeVar("_Form")
 def check_selectors(
     value: Any, virtual_nodes: Collection[str]
 ) -> tuple[list[WrittenSelector], Problems]:
-    """The selectors, and the problems that the value has.
+    """Validate the list of selectors; return them and the problems.
 
-    ``virtual_nodes`` are the names that a selector may give.
+    ``virtual_nodes`` are the names that a selector may use.
     """
     selectors: list[WrittenSelector] = []
     problems = Problems()
@@ -293,7 +293,7 @@ def check_selectors(
         problems.add([problem("selectors", value, (), _no_list(value))])
         return selectors, problems
     owners: dict[str, int] = {}
-    for index, item in enumerate(value):  # one by one, so that other threads go on in between
+    for index, item in enumerate(value):  # one by one, so that other threads can run in between
         at = (index,)
         if of_the_crd(item):
             problems.add([problem("selectors", value, at, _OF_THE_CRD)])
@@ -347,12 +347,12 @@ def _no_list(value: Any) -> Message:
 
 
 def check_virtual_node(value: Any) -> tuple[WrittenVirtualNode, Problems]:
-    """The virtual node of data.virtualNode, and the problems that the value has."""
+    """Validate data.virtualNode; return it and the problems."""
     return _check_node("virtualNode", value, ())
 
 
 def check_virtual_nodes(value: Any) -> tuple[dict[str, WrittenVirtualNode], Problems]:
-    """The virtual nodes of data.virtualNodes by name, and the problems that the value has."""
+    """Validate data.virtualNodes; return them by name, and the problems."""
     nodes: dict[str, WrittenVirtualNode] = {}
     problems = Problems()
     if not isinstance(value, dict):
@@ -377,7 +377,7 @@ def check_virtual_nodes(value: Any) -> tuple[dict[str, WrittenVirtualNode], Prob
 
 
 def check_log(value: Any) -> tuple[WrittenLog, Problems]:
-    """What data.log asks for, and the problems that the value has."""
+    """Validate data.log; return it and the problems."""
     written, problems = _check(_LOG, WrittenLog(), "log", value, ())
     asked = written.no_match
     if asked and asked.namespace is None and asked.rate is None:
@@ -393,7 +393,7 @@ def _check_node(root: str, value: Any, at: Location) -> tuple[WrittenVirtualNode
 def _check(
     form: TypeAdapter[_Form], otherwise: _Form, root: str, value: Any, at: Location
 ) -> tuple[_Form, Problems]:
-    """What stands at a location in the value of a key, or where it has problems otherwise."""
+    """Return the value at a location, as far as it exists."""
     problems = Problems()
     item = value[at[0]] if at else value
     if (size := _size(item)) > _MOST_OF_AN_OBJECT:
@@ -424,11 +424,11 @@ def _unknown_node(value: Any, index: int, known: Collection[str]) -> Iterator[Pr
 def _told(
     form: TypeAdapter[Any], error: ValidationError, item: Any, root: str, value: Any, at: Location
 ) -> list[Problem]:
-    """The problems of an item, or of its first entries where all of them are too many to tell."""
+    """Return the problems of an item, or of its first entries if there are too many."""
 
     def known(location: Location) -> list[str]:
         names = [part for part in location if isinstance(part, str)]
-        if root == "virtualNodes":  # the first is the name of a virtual node
+        if root == "virtualNodes":  # the first part is the name of a virtual node
             names[:1] = ["virtualNode"]
         return _FIELDS[names[-1] if names else root]
 
@@ -444,7 +444,7 @@ def _told(
 
 
 def _first_entries(value: Any) -> Any:
-    """The value with the first of the entries only in what it holds, and all known fields."""
+    """Return the value with all known fields, and only the first entries of each container."""
     if isinstance(value, dict):
         return {
             key: _first_entries(item)
@@ -457,7 +457,7 @@ def _first_entries(value: Any) -> Any:
 
 
 def _size(value: Any) -> int:
-    """How many values there are in a value."""
+    """Return the number of values in a value."""
     count, waiting = 0, [value]
     while waiting:
         each = waiting.pop()
@@ -468,7 +468,7 @@ def _size(value: Any) -> int:
 
 
 def _rules(selectors: list[Any], index: int, owners: dict[str, int]) -> Iterator[Problem]:
-    """Problems of a selector's fields taken together, and of its name beside earlier ones."""
+    """Return problems of combinations of fields, and of a name that is not unique."""
     selector = selectors[index]
     if not isinstance(selector, dict):
         return
@@ -482,7 +482,7 @@ def _rules(selectors: list[Any], index: int, owners: dict[str, int]) -> Iterator
             "selectors[{index}] has this name too; names must be unique", index=owners[name]
         )
         yield found("name", message=message)
-    if selector.keys() <= _OF_A_SELECTOR:  # with a misspelt one, what is missing may be that
+    if selector.keys() <= _OF_A_SELECTOR:  # a missing field may be the misspelt one
         for field, message in _without_a_side(selector):
             yield found(*field, message=message)
     for field, message in _of_effect(selector.get("effect")):
@@ -490,7 +490,7 @@ def _rules(selectors: list[Any], index: int, owners: dict[str, int]) -> Iterator
 
 
 def _of_effect(effect: Any) -> Iterator[tuple[tuple[str, ...], Message]]:
-    """What is wrong with the entries of an effect taken together."""
+    """Return the problems of all entries of an effect together."""
     if not isinstance(effect, dict):
         return
     for kind, most in (("annotations", MAX_ANNOTATION_BYTES), ("labels", MAX_LABEL_BYTES)):
@@ -513,7 +513,7 @@ def _bytes(entries: dict[str, Any]) -> int:
 
 
 def _without_a_side(selector: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Message]]:
-    """What a selector must not be without a namespaceSelector and an objectSelector."""
+    """Return the problems of a selector with neither namespaceSelector nor objectSelector."""
     if any(selector.get(side) is not None for side in ("namespaceSelector", "objectSelector")):
         return
     effect = selector.get("effect")

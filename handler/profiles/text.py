@@ -1,11 +1,11 @@
 """Reads what an administrator wrote in a ConfigMap: JSON, JSON with comments and tabs, or YAML.
 
-Scalars mean what they mean in JSON: only ``true``, ``false``, ``null`` and decimal numbers are
-not text, so YAML 1.1's ``yes``, ``0x10`` and ``2024-01-01`` stay as written. Numbers with a
-fraction are Decimals, since those remember how they were written.
+Scalars have their meaning in JSON: only ``true``, ``false``, ``null`` and decimal numbers are not
+strings, so ``yes``, ``0x10`` and ``2024-01-01`` of YAML 1.1 are strings. Numbers with a fraction
+become Decimals, which keep how they were written.
 
-Whoever may write the text can't make reading it dear: time and memory are linear in its size,
-and a text has at most `MAX_BYTES` bytes, `MAX_VALUES` values and `MAX_DEPTH` levels.
+The cost is bounded for any text: time and memory are linear in its size, and a text has at most
+`MAX_BYTES` bytes, `MAX_VALUES` values and `MAX_DEPTH` levels.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _BOM = "\ufeff"
 
 
 def too_large(text: str) -> int | None:
-    """The bytes of a text that has more than a ConfigMap can hold, else None."""
+    """Return the size of a text that is too large for a ConfigMap, else None."""
     if 4 * len(text) <= MAX_BYTES:
         return None
     size = len(text) if len(text) > MAX_BYTES else len(text.encode("utf-8", "surrogatepass"))
@@ -59,7 +59,7 @@ def too_large(text: str) -> int | None:
 
 
 def read(text: str) -> Reading:
-    """Read one value. Text without any, such as only comments, is None.
+    """Read one value. A text without a value, such as only comments, gives None.
 
     Raises TextError.
     """
@@ -69,27 +69,27 @@ def read(text: str) -> Reading:
         if isinstance(found, Reading):
             return found
         errors.append(found)
-    # The parser that came further has understood more of what was meant.
+    # The error of the parser that came further is more helpful.
     raise explained(text, max(errors, key=lambda error: error.position))
 
 
 def locate(text: str) -> Place:
-    """Where the values stand in a text that `read` takes: the place of the whole.
+    """Return the places of the values in a text that `read` accepts.
 
-    It holds nothing under a key with an escaped surrogate pair, nor, rarely, in a whole text.
+    Values under a key with an escaped surrogate pair are missing, rarely those of a whole text.
     """
     text = text.removeprefix(_BOM)
     if too_large(text) is None:
         for attempt, variant in _attempts(text):
             if attempt is _read_yaml:
-                with contextlib.suppress(TextError):  # JSON that isn't YAML: a break before a colon
+                with contextlib.suppress(TextError):  # JSON that is not YAML
                     reading = _read_yaml(without_surrogates(variant), places=True)
                     return reading.place or Place((1, 1))
     return Place((1, 1))
 
 
 def read_documents(text: str, *, places: bool = False) -> Iterator[Reading]:
-    """Read each document of a YAML stream, with the places of its values if they are asked for.
+    """Read each document of a YAML stream, with the places of its values if requested.
 
     Raises TextError.
     """
@@ -100,11 +100,11 @@ def read_documents(text: str, *, places: bool = False) -> Iterator[Reading]:
 
 
 def _attempts(text: str) -> Iterator[tuple[Callable[[str], Reading], str]]:
-    """The ways to read a text, in turn.
+    """Yield the attempts to read a text, in order.
 
-    Comments and tabs are taken out only for JSON, or where the text is no YAML with them: in
-    YAML they may be part of a value. What is JSON without them, YAML reads as the same or not
-    at all.
+    Comments and tabs are removed only for JSON, or if the text is not valid YAML with them: in YAML
+    they may be part of a value. A text that is JSON without them is read by YAML as the same value
+    or not at all.
     """
     yield read_json, text
     plain = text

@@ -1,4 +1,4 @@
-"""Reads YAML by its parser's events, with the places of values if they are asked for."""
+"""Reads YAML from the events of its parser, with the places of values if requested."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .reading import (
 
 __all__ = ["read_yaml"]
 
-# The C parser recurses for a whole tree, and a deep one ends the process. Its events do not.
+# The C parser recurses to build a tree, and a deep one crashes the process. Events do not.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _TAGS = (None, "!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")))
@@ -44,9 +44,9 @@ _FRACTION = re.compile(r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][-+
 
 
 def read_yaml(text: str, most: int, *, places: bool = False) -> Iterator[Reading]:
-    """Read each document of a stream, with the places of its values if they are asked for.
+    """Read each document of a stream, with the places of its values if requested.
 
-    Raises TextError, also for more than ``most`` values in all.
+    Raises TextError, also for more than ``most`` values in total.
     """
     try:
         events = yaml.parse(text, Loader=_LOADER)
@@ -58,20 +58,20 @@ def read_yaml(text: str, most: int, *, places: bool = False) -> Iterator[Reading
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         last, end = _end(text)
-        if line > last:  # the parser sees the end of the text as a line of its own
+        if line > last:  # to the parser, the end of the text is on a new line
             line, column = last, end
         problem: Message = Quoted(error.problem) if error.problem else Message("not YAML")
-        if "nesting" in problem:  # the parser has a limit of its own, by version
+        if "nesting" in problem:  # some versions of the parser have a limit too
             problem = Message("nested too deeply")
         raise TextError(problem, line, column) from None
-    except yaml.YAMLError as error:  # a character that YAML forbids
+    except yaml.YAMLError as error:  # a character that is not allowed in YAML
         raise TextError(Quoted(" ".join(str(error).split())), 1, 1) from None
     except UnicodeEncodeError:
         raise TextError(Message("half a surrogate pair"), 1, 1) from None
 
 
 class _Builder:
-    """Makes values of the parser's events. It recurses, so depth is limited."""
+    """Builds values from the events of the parser. It recurses, so depth is limited."""
 
     def __init__(self, events: Iterator[Any], most: int, places: bool) -> None:
         self._events = events
@@ -165,7 +165,7 @@ def _position(event: Any) -> Position:
 
 
 def _end(text: str) -> Position:
-    """The position after the last character that is no line break at the end."""
+    """Return the position after the last character, without line breaks at the end."""
     line, begin, length = 1, 0, len(text)
     for found in re.finditer(r"\r\n|[\n\r\x85\u2028\u2029]", text):
         if found.end() == length:
