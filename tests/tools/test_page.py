@@ -99,7 +99,12 @@ class Opened:
     def title(self, key: str, *values: object) -> None:
         self.expect("#verdict h2").to_have_text(self.say(f"title.{key}", *values))
 
+    def settled(self) -> None:
+        """Wait for the answer to what is in the editors."""
+        self.expect("#result").to_have_attribute("aria-busy", "false")
+
     def on_the_virtual_node(self) -> None:
+        self.settled()
         self.title("virtualNodeOnly", self.say("virtualNode"))
 
     def problems(self) -> list[str]:
@@ -109,6 +114,7 @@ class Opened:
     def example(self, name: str) -> None:
         self.page.locator("#examples summary").click()
         self.button(f"example.{name}").click()
+        self.settled()
 
     def open_plan(self) -> None:
         self.page.locator("#plan summary").click()

@@ -696,8 +696,13 @@ async function fetched(path, options) {
   return body;
 }
 
+function busy(value) {
+  $("result").ariaBusy = String(value);
+}
+
 async function explain() {
   clearTimeout(timer);
+  busy(true);
   const number = ++asked;
   const body = JSON.stringify({ profile: written(), pod: editors.pod.text, namespaces: labels, language });
   try {
@@ -716,9 +721,11 @@ async function explain() {
     offline = `${say("offline")}: ${error.message}`;
   }
   show();
+  busy(false);
 }
 
 function changed() {
+  busy(true);
   remember();
   if (location.hash) history.replaceState(null, "", location.pathname + location.search); // it says something else
   clearTimeout(timer);
