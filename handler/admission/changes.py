@@ -7,24 +7,26 @@ from itertools import pairwise
 from typing import Any
 
 from ..profiles.parse import KEYS
-from ..profiles.text import TextError, read, too_large
+from ..profiles.text import TextError, read
 from ..shorten import shorten
 
 __all__ = ["changes"]
 
 _MOST = 20  # names of a kind in a log line
 _LONGEST_NAME = 100  # characters
+_MOST_CHARACTERS = 2**20
+"""Of both texts of selectors: reading them again takes as long as judging the edit."""
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[str]]:
     """The names of the selectors that are added, removed and changed, and of other keys changed.
 
-    Of each the first 20. Of selectors that can't be read there is nothing to tell. The work is
-    that of reading both texts, which `read` bounds.
+    The first 20 of each. Selectors are not compared if a text is invalid, or both together have
+    more than a million characters.
     """
     found: dict[str, list[str]] = {}
     if before.get(KEYS[0]) != after.get(KEYS[0]):
-        old, new = _selectors(before.get(KEYS[0])), _selectors(after.get(KEYS[0]))
+        old, new = _both_selectors(before.get(KEYS[0]), after.get(KEYS[0]))
         if old is not None and new is not None:
             found["added"] = [name for name in new if name not in old]
             found["removed"] = [name for name in old if name not in new]
@@ -36,11 +38,17 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, li
     return {kind: _bounded(names) for kind, names in found.items() if names}
 
 
+def _both_selectors(before: Any, after: Any) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    if sum(len(text) for text in (before, after) if isinstance(text, str)) > _MOST_CHARACTERS:
+        return None, None
+    return _selectors(before), _selectors(after)
+
+
 def _selectors(text: Any) -> dict[str, Any] | None:
-    """The selectors of a text by name; None if it can't be read as a list of them."""
+    """The selectors of a text by name; None if it is not a list of selectors."""
     if text is None:
         return {}
-    if not isinstance(text, str) or too_large(text):
+    if not isinstance(text, str):
         return None
     try:
         value = read(text).value

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, ValidationError, field, json
 
 from ..decision.pod import Metadata, Pod
+from ..profiles.labels import is_namespace
 from ..shorten import shorten
 
 __all__ = [
@@ -40,8 +41,6 @@ _MOST_OF_CONTAINERS = 128 * 1024
 """Bytes of the containers, and of the volumes, that are examined: about 3 MB when decoded."""
 
 _LONGEST_MESSAGE = 300
-_DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
-_LONGEST_DNS_LABEL = 63
 _DNS_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?")  # consecutive dots are harmless here
 _LONGEST_DNS_NAME = 253
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
@@ -266,7 +265,7 @@ def read(body: bytes) -> Review:
 def _check_namespace(request: Envelope) -> None:
     """Refuse an invalid name: it becomes a key of the cache and part of a path."""
     namespace = request.namespace or ""
-    if len(namespace) > _LONGEST_DNS_LABEL or not _DNS_LABEL.fullmatch(namespace):
+    if not is_namespace(namespace):
         raise BadReviewError(
             "request.namespace: must be the name of a namespace, at most 63 of a-z, 0-9 and '-'"
             f" with a letter or a digit at both ends, got {shorten(ascii(namespace), 60)}"

@@ -15,9 +15,9 @@ from ..decision.matching import Labels, Matcher
 from ..decision.pod import Metadata, Pod, Spec
 from ..decision.scheduling import PodToleration
 from ..messages.message import Message
+from ..profiles.labels import NAME_LABEL
 from ..profiles.model import RECORD_ANNOTATION, Policy, Profile, Selector, VirtualNode
 from .explanation import NOT_ASKED
-from .inventory import NAME_LABEL
 
 __all__ = [
     "Change",

@@ -8,9 +8,10 @@ from typing import get_args
 
 from ..decision.matching import Matcher
 from ..decision.pod import Pod
+from ..profiles.labels import NAME_LABEL
 from ..profiles.model import Profile, Selector
 from .changes import Change, Result, Uncertain, compare
-from .inventory import CONTROLLER_LABELS, NAME_LABEL, Alike, Group, Inventory, Key
+from .inventory import CONTROLLER_LABELS, Alike, Group, Inventory, Key
 from .recreation import Recreation, from_template
 
 __all__ = ["Comparison", "Counted", "Difference", "WorkloadChanges", "compare_on"]

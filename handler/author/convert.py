@@ -180,7 +180,8 @@ def _of_cluster() -> _Found:
     source = cluster()
     for version in ("v1", "v1beta1"):
         try:
-            items = source.objects(f"{GROUP}/{version}", "selectors", KIND)
+            pages = source.pages(f"{GROUP}/{version}", "selectors", KIND)
+            items = [item for page, _ in pages for item in page]
         except NotFoundError:
             continue
         except SourceError as error:

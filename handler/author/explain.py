@@ -11,13 +11,13 @@ from functools import cache
 from typing import Any, Protocol
 
 from ..admission.warnings import KINDS, warnings
-from ..cluster.file import NAME_LABEL, Objects, read_objects
+from ..cluster.file import Objects, read_objects
 from ..cluster.source import ConfigMap, NotFoundError, SourceError
 from ..decision.decide import Decision
 from ..decision.effects import Effect
 from ..decision.matching import Matcher
 from ..messages.message import Language, Message, message_of, translated
-from ..profiles.labels import parse_labels
+from ..profiles.labels import NAME_LABEL, parse_labels
 from ..profiles.model import Requirement
 from ..profiles.parse import ProfileError, parse
 from ..profiles.problems import show

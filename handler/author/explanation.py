@@ -16,6 +16,7 @@ from ..decision.failure import Side
 from ..decision.matching import Matcher
 from ..decision.pod import Pod
 from ..messages.message import Language, Message, translated
+from ..profiles.labels import NAME_LABEL
 from ..profiles.model import Policy, Requirement, Selector
 from .workloads import PlannedPod
 
@@ -32,7 +33,7 @@ __all__ = [
 ]
 
 # The namespaceSelector in k8s/base/mutating-webhook-configuration.yaml.
-NOT_ASKED = "kubernetes.io/metadata.name", ("kube-system", "eci-profile")
+NOT_ASKED = NAME_LABEL, ("kube-system", "eci-profile")
 """The label, and its values, of namespaces about whose pods the function isn't asked."""
 
 _ANY = "\0"  # no value of a label, so no selector asks for it

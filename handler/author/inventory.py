@@ -22,7 +22,6 @@ from .workloads import TEMPLATES
 
 __all__ = [
     "CONTROLLER_LABELS",
-    "NAME_LABEL",
     "Alike",
     "Group",
     "Inventory",
@@ -31,8 +30,6 @@ __all__ = [
     "Relevant",
 ]
 
-NAME_LABEL = "kubernetes.io/metadata.name"
-"""The label that the API server gives to each namespace: its name."""
 
 _EXAMPLES = 3
 _MOST_OWNERS = 5  # a pod's workload is at most so many owners away

@@ -24,7 +24,6 @@ Object = dict[str, Any]
 
 _HEAD = 2**16  # bytes; what kubectl writes tells within the first line what it is
 _CHUNK = 2**18
-_PAGE = 250  # objects: about 4 MB, since a pod with its managedFields has up to 16 kB
 _WORKLOADS: Sequence[tuple[str, str, tuple[str, ...]]] = (
     ("Deployment", "deployments", ("apps/v1",)),
     ("ReplicaSet", "replicasets", ("apps/v1",)),
@@ -208,6 +207,6 @@ def _workloads(
 
 def _listed(source: ClusterSource, version: str, resource: str, kind: str) -> Iterator[Object]:
     with Progress(f"reading {resource}", 0, "objects") as progress:
-        for items, remaining in source.pages(version, resource, kind, _PAGE):
+        for items, remaining in source.pages(version, resource, kind):
             progress.add(len(items), remaining)
             yield from items

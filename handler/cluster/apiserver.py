@@ -41,6 +41,7 @@ __all__ = ["ClusterSource"]
 _CONNECT_SECONDS = 1.0
 _READ_SECONDS = 1.5
 _MOST_BYTES = 8 * 2**20  # etcd stores objects of up to about 1.5 MiB
+_PAGE_SIZE = 250  # objects: about 4 MB, since a pod with its managedFields has up to 16 kB
 _PAGE_SECONDS = 60.0  # a page of a list, which only the command line reads
 _MOST_PAGE_BYTES = 64 * 2**20
 _LONGEST_MESSAGE = 1024  # the API server's limit for an Event's message
@@ -142,19 +143,12 @@ class _PageForm:
     items: list[dict[str, Any]] | None = None
 
 
-@validated(frozen=True, slots=True)
-class _ListForm:
-    kind: StrictStr
-    items: list[dict[str, Any]]
-
-
 _CONFIG_MAP = TypeAdapter(_ConfigMapForm)
 _NAMESPACE = TypeAdapter(_NamespaceForm)
 _NODE = TypeAdapter(_NodeForm)
 _POD = TypeAdapter(_PodForm)
 _REGISTRATION = TypeAdapter(_RegistrationForm)
 _VERSION = TypeAdapter(_VersionForm)
-_LIST = TypeAdapter(_ListForm)
 _PAGE = TypeAdapter(_PageForm)
 _ANY = TypeAdapter(dict[str, Any])
 
@@ -256,26 +250,17 @@ class ClusterSource:
         found = self._read(_VERSION, "/version")
         return found.major, int(found.minor.rstrip("+"))
 
-    def objects(self, version: str, resource: str, kind: str) -> list[dict[str, Any]]:
-        """List the objects of a resource in all namespaces. ``version``: its group and version.
-
-        Raises NotFoundError if there is no such resource, SourceError.
-        """
-        found = self._read(_LIST, f"/apis/{version}/{resource}")
-        if found.kind != f"{kind}List":
-            raise SourceError("the API server's answer is not the list asked for")
-        return [{**item, "apiVersion": version, "kind": kind} for item in found.items]
-
     def pages(
-        self, version: str, resource: str, kind: str, size: int
+        self, version: str, resource: str, kind: str
     ) -> Iterator[tuple[list[dict[str, Any]], int | None]]:
-        """List the objects of a resource in all namespaces, so many at a time.
+        """List the objects of a resource in all namespaces, page by page.
 
-        With each page comes how many objects follow, if the API server says so. Raises
-        NotFoundError if there is no such resource, ForbiddenError, SourceError.
+        ``version``: its group and version. With each page comes the number of objects that follow,
+        if the API server gives it. Raises NotFoundError if there is no such resource,
+        ForbiddenError, SourceError.
         """
         root = f"/apis/{version}" if "/" in version else f"/api/{version}"
-        query = {"limit": str(size)}
+        query = {"limit": str(_PAGE_SIZE)}
         while True:
             path = f"{root}/{resource}?{urlencode(query)}"
             found = self._read(_PAGE, path, (_PAGE_SECONDS, _MOST_PAGE_BYTES))
@@ -283,7 +268,8 @@ class ClusterSource:
                 raise SourceError("the API server's answer is not the list asked for")
             following = found.metadata.continue_
             remaining = found.metadata.remaining_item_count if following else 0
-            yield [{**item, "kind": kind} for item in found.items or ()], remaining
+            items = [{**item, "apiVersion": version, "kind": kind} for item in found.items or ()]
+            yield items, remaining
             if not following:
                 return
             query["continue"] = following

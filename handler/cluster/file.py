@@ -8,14 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..profiles.labels import NAME_LABEL
 from ..profiles.manifests import read_manifests, read_text
 from ..profiles.problems import not_text
 from .source import ConfigMap, NotFoundError, PodObject, SourceError
 
-__all__ = ["NAME_LABEL", "FileSource", "Objects", "read_objects"]
-
-NAME_LABEL = "kubernetes.io/metadata.name"
-"""The label that the API server gives to each namespace: its name."""
+__all__ = ["FileSource", "Objects", "read_objects"]
 
 
 @dataclass(slots=True)

@@ -12,11 +12,13 @@ from ..shorten import shorten
 
 __all__ = [
     "MAX_LABEL_VALUE",
+    "NAME_LABEL",
     "check_dns_label",
     "check_label_key",
     "check_label_value",
     "is_label_key",
     "is_label_value",
+    "is_namespace",
     "parse_labels",
 ]
 
@@ -35,9 +37,10 @@ _NAME_OF_KEY = Message("{part} must be {rule}", part=Message("the part after '/'
 _PREFIX = Message("the part before '/' must be a DNS name in lower case, such as example.com")
 _VALUE = Message("a label's value must be empty or {rule}", rule=_NAME_RULE)
 
-
 MAX_LABEL_VALUE = 63
 """The most characters of a label's value."""
+NAME_LABEL = "kubernetes.io/metadata.name"
+"""The label that the API server adds to each namespace: its name."""
 
 
 def is_label_key(key: str) -> bool:
@@ -59,9 +62,14 @@ def _is_prefix(prefix: str) -> bool:
     return len(prefix) <= 253 and bool(_SUBDOMAIN.fullmatch(prefix))
 
 
+def is_namespace(name: str) -> bool:
+    """Whether it is a valid name of a namespace: a DNS label."""
+    return len(name) <= MAX_LABEL_VALUE and bool(_NAMESPACE.fullmatch(name))
+
+
 def check_dns_label(name: str) -> str:
     """Return the name if it is a valid name of a namespace; else raise ValueError."""
-    if len(name) > MAX_LABEL_VALUE or not _NAMESPACE.fullmatch(name):
+    if not is_namespace(name):
         raise ValueError(
             Message(
                 "must be the name of a namespace, at most 63 of a-z, 0-9 and '-' with a letter or"

@@ -28,7 +28,7 @@ from ..cluster.store import Store
 from ..decision.matching import Matcher
 from ..lint.diagnostics import Diagnostic, examine
 from ..messages.message import Language, Message, message_of, translated
-from ..profiles.labels import parse_labels
+from ..profiles.labels import NAME_LABEL, parse_labels
 from ..profiles.manifests import Manifest, read_manifests
 from ..profiles.model import Profile
 from ..profiles.parse import KEYS, parse
@@ -44,7 +44,6 @@ _MOST_NAMESPACES = 20  # that one question makes the function read
 _MOST_CHANGED = 1_000  # lines, to find the differences; the time may grow with their square
 _CONTEXT = 3  # lines around a difference
 _STATIC = Path(__file__).parent / "static"
-_NAME_LABEL = "kubernetes.io/metadata.name"  # the API server gives it to each namespace
 _PART = re.compile(r"\{\{(\w+)\}\}")
 
 
@@ -321,7 +320,7 @@ def _answer(
     labels: dict[str, Mapping[str, str]] = {}
     for name in dict.fromkeys(pod.namespace for pod in reading.pods):
         found = reading.given.get(name, known.get(name))
-        labels[name] = {**(found or {}), _NAME_LABEL: name}
+        labels[name] = {**(found or {}), NAME_LABEL: name}
         answer["namespaces"].append(
             {"name": name, "labels": labels[name], "known": found is not None}
         )

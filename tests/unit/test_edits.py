@@ -81,6 +81,13 @@ def test_what_cannot_be_read_has_no_change_to_tell(text: str) -> None:
     assert found == {**expected, "keys": ["record"]}
 
 
+def test_very_large_texts_are_not_compared() -> None:
+    old, new = selectors(A, record="x" * 100), selectors(B, record="")
+    large = {**old, "selectors": old["selectors"] + " " * 2**20}
+    assert changes(old, new) == {"added": ["b"], "removed": ["a"], "keys": ["record"]}
+    assert changes(large, new) == {"keys": ["record"]}
+
+
 def test_nothing_is_no_selectors() -> None:
     assert changes({}, {"selectors": '""'}) == {}
     assert changes(selectors(A), {}) == {"removed": ["a"]}
