@@ -234,6 +234,7 @@ def _parts() -> Sequence[bytes]:
         "editor": _file("editor.js"),
         "script": _file("page.js"),
         "words": _json(json.loads(_file("words.json"))),
+        "keys": " ".join(KEYS),
         "examples": _json({name: _example(name) for name in EXAMPLES}),
         "nonce": "{{nonce}}",
     }

@@ -400,7 +400,12 @@ def test_a_whole_object_can_be_pasted(
 ) -> None:
     page = opened(language)
     before = page.text("selectors")
-    data = {"selectors": '[{"name": "a", "objectSelector": {}}]\n', "record": "always", "vpcId": ""}
+    data = {
+        "selectors": '[{"name": "a", "objectSelector": {}}]\n',
+        "record": "always",
+        "log": '{"noMatch": {"rate": 0.5}}',
+        "vpcId": "",
+    }
     metadata = {"name": "eci-profile", "namespace": "kube-system"}
     objects = [
         {"kind": "Namespace", "metadata": {"name": "default", "labels": {"team": "a"}}},
@@ -415,6 +420,7 @@ def test_a_whole_object_can_be_pasted(
     page.expect("#toast").to_have_text(page.say("taken", "kube-system/eci-profile"))
     assert page.text("selectors") == data["selectors"]
     assert page.text("record") == "always"
+    assert page.text("log") == data["log"]
     page.on_the_virtual_node()
     label = page.page.get_by_label(page.say("labelsOf", "default"))
     playwright_api.expect(label).to_have_value("team=a")

@@ -2,7 +2,7 @@
 const WORDS = JSON.parse(document.getElementById("words").textContent);
 const EXAMPLES = JSON.parse(document.getElementById("starts").textContent);
 const NONCE = document.currentScript.nonce;
-const KEYS = ["selectors", "virtualNode", "virtualNodes", "record"];
+const KEYS = document.getElementById("keys").dataset.keys.split(" ");
 const NAME_LABEL = "kubernetes.io/metadata.name";
 const RECORD = "+    eci-profile/selectors:";
 const LONGEST = 1536 * 1024; // characters of a link's content, as many as the function reads
