@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..author.command import cluster
 from ..cluster.source import SourceError
+from ..messages.message import Message
 from ..telemetry import log
 from .names import CONFIG_MAP, NAMESPACE, TLS_SECRET
 
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["add_to"]
 
 _BUNDLES = ("renewed", "given", "injected")
-_INSTALL = """
-What a Job of the manifest runs: create the default profile where none is, wait until the function
-is ready, and have kube-apiserver call it. Can be run again.
-"""
-_CERTIFICATES = """
-What a CronJob runs: renew the certificate and the CA in their Secrets where that is due, and have
-the registrations trust the CA. Can be run at any time.
-"""
+_INSTALL = Message(
+    "What a Job of the manifest runs: create the default profile if there is none, wait until the"
+    " function is ready, and have kube-apiserver call it. It can be run again."
+)
+_CERTIFICATES = Message(
+    "What a CronJob runs: renew the certificate and the CA in their Secrets if that is due, and"
+    " have the registrations trust the CA. It can be run at any time."
+)
 
 _LONGEST = 3600
 
@@ -37,18 +38,22 @@ _log = logging.getLogger("eci-profile")
 def add_to(commands: Any) -> None:
     """Add both commands to the command line."""
     install = commands.add_parser(
-        "install", help="finish an installation, in the cluster", description=_INSTALL
+        "install", help=Message("finish an installation, in the cluster"), description=_INSTALL
     )
     install.add_argument(
         "--bundle",
         choices=_BUNDLES,
         default="injected",
-        help="the CAs that the registrations trust: renewed by this command, given in the"
-        " certificate's Secret, or injected into the registrations by others (the default)",
+        help=Message(
+            "the CAs that the registrations trust: renewed by this command, given in the"
+            " certificate's Secret, or injected into the registrations by others (the default)"
+        ),
     )
     install.set_defaults(run=_install)
     certificates = commands.add_parser(
-        "certificates", help="renew the certificate, in the cluster", description=_CERTIFICATES
+        "certificates",
+        help=Message("renew the certificate, in the cluster"),
+        description=_CERTIFICATES,
     )
     certificates.set_defaults(run=_certificates)
     for command in (install, certificates):
@@ -57,7 +62,7 @@ def add_to(commands: Any) -> None:
             metavar="SECONDS",
             type=_seconds,
             default=300.0,
-            help="how long to wait for the function's pods (default: 300, at most 3600)",
+            help=Message("how long to wait for the function's pods (default: 300, at most 3600)"),
         )
 
 
