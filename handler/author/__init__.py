@@ -1,1 +1,1 @@
-"""The command line, for those who write profiles."""
+"""Command-line tools for authors of profiles."""

@@ -1,4 +1,4 @@
-"""What an edit of the profile changes for a pod: the function's own decisions, compared."""
+"""Compares the decisions about a pod under two profiles."""
 
 from __future__ import annotations
 
@@ -31,17 +31,20 @@ __all__ = [
 ]
 
 Result = Literal["placed", "unplaced", "changed", "recorded", "unchanged"]
-"""placed: it goes to the virtual node now. unplaced: no longer. recorded: its decision record alone
-is different. changed: something else is."""
+"""The result for a pod under the new profile, compared with the current one.
+
+placed: it now goes to the virtual node. unplaced: it no longer does. recorded: only its decision
+record differs. changed: something else differs.
+"""
 
 _METADATA: dict[str, Kind] = {"/metadata/annotations": "annotation", "/metadata/labels": "label"}
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Where a pod goes: the policy that decides, that of a selector, to a virtual node's name.
+    """Where a pod goes: the policy, the selector that it belongs to, and the virtual node's name.
 
-    All are empty if it is not sent to a virtual node.
+    All are empty if the pod does not go to a virtual node.
     """
 
     policy: Policy | None = None
@@ -51,10 +54,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class EffectChange:
-    """An annotation or label that is added now, no longer, or with another value.
+    """An annotation or label that is added under one profile only, or with different values.
 
-    ``at``: empty for those added at creation, else at which binding: to which virtual node, if it
-    has a name.
+    ``before`` and ``after`` are the values under the two profiles, None if it is not added. ``at``
+    describes the binding that adds it; it is empty for effects at creation.
     """
 
     kind: Kind
@@ -66,9 +69,10 @@ class EffectChange:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What becomes different. ``refused`` and ``unsupported`` say what is new of these.
+    """What changes for a pod. ``refused`` and ``unsupported`` have only what is new.
 
-    They may be there though nothing changes: a selector that matches now, and is refused.
+    Either can be set even if the pod is unchanged: when a selector now matches but its placement
+    is refused. ``refused_of`` is that selector.
     """
 
     result: Result
@@ -81,14 +85,14 @@ class Change:
 
     @property
     def worth_telling(self) -> bool:
-        """Whether there is anything to say of it."""
+        """Whether there is anything to report."""
         return self.result != "unchanged" or bool(self.refused or self.unsupported)
 
 
 class Uncertain:
-    """Tells for which pods the labels of their namespace would have to be known, if they are not.
+    """Finds the pods that cannot be decided without the labels of their namespace.
 
-    Its name is known always.
+    Used for namespaces of which only the name is known.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -102,7 +106,7 @@ class Uncertain:
         self._possible = Matcher(replace(profile, selectors=tuple(possible)))
 
     def about(self, pod: Pod, name_alone: Labels) -> bool:
-        """Whether a selector matches that asks for more of the namespace than its name."""
+        """Whether a selector may match that requires more of the namespace than its name."""
         if not self._asking or left_alone(pod):
             return False
         labels = (pod.metadata and pod.metadata.labels) or {}
@@ -110,7 +114,7 @@ class Uncertain:
 
 
 def decide(pod: Pod, namespace_labels: Labels, matcher: Matcher, uid: str | None) -> Decision:
-    """Decide about a pod as a review of its creation does. ``uid`` is in place of the review's."""
+    """Decide about a pod as in a review of its creation. ``uid`` replaces that of the review."""
     key, names = NOT_ASKED
     if namespace_labels.get(key) in names:
         return Decision(untouched="not-asked")
@@ -121,7 +125,7 @@ def decide(pod: Pod, namespace_labels: Labels, matcher: Matcher, uid: str | None
 
 
 def at_binding(pod: Pod, decision: Decision, matcher: Matcher) -> dict[tuple[str, Kind, str], str]:
-    """What is added if the pod is bound: by the virtual node, the kind and the key."""
+    """Return the values that a binding adds, by the binding (``EffectChange.at``), kind and key."""
     if decision.untouched or not matcher.waits_for_binding:
         return {}
     metadata = pod.metadata or Metadata()
@@ -156,10 +160,10 @@ def compare(
     uid: str | None,
     matched: Callable[[Selector], object] = lambda _: None,
 ) -> Change:
-    """What the new profile changes for a pod that is created.
+    """Return what the new profile changes for a pod that is created.
 
-    Nothing, if its patch and what is added at binding are the same under both. ``matched`` is
-    called with the selectors of the new profile that match.
+    A pod is unchanged if both profiles give the same patch and the same effects at binding.
+    ``matched`` is called for each selector of the new profile that matches.
     """
     before = decide(pod, namespace_labels, current, uid)
     after = decide(pod, namespace_labels, new, uid)
@@ -182,7 +186,7 @@ def compare(
         recorded = all(each.key == RECORD_ANNOTATION and not each.at for each in effects)
         result = "recorded" if recorded else "changed"
     if _placement(before) == _placement(after):
-        was = will = Outcome()  # the policy may be another one, but nothing comes of it
+        was = will = Outcome()  # the policies may differ, but not what they add
     change = Change(result, was, will, effects)
     if after.refusal and after.refusal != before.refusal:
         return replace(change, refused=refusal_reason(after.refusal), refused_of=_name(after))
@@ -200,7 +204,7 @@ def _waits(selector: Selector, node: VirtualNode) -> bool:
 
 
 def _may_run(pod: Pod, decision: Decision, node: VirtualNode) -> bool:
-    """Whether a pod tolerates the taints of a virtual node when it is created."""
+    """Whether a pod, with what placement adds, tolerates the taints of a virtual node."""
     tolerated = list((pod.spec or Spec()).tolerations or ())
     if decision.placer and decision.placer.node and _outcome(decision).policy:
         tolerated += [
@@ -226,7 +230,7 @@ def _placement(decision: Decision) -> list[object]:
 
 
 def _added(pod: Pod, decision: Decision, matcher: Matcher) -> dict[tuple[str, Kind, str], str]:
-    """What the patch and a binding add: the record is there too, which is no effect."""
+    """Return the entries that the patch and bindings add, including the decision record."""
     found: dict[tuple[str, Kind, str], str] = dict(at_binding(pod, decision, matcher))
     for operation in decision.operations:
         path, value = operation["path"], operation["value"]

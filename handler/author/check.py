@@ -1,4 +1,4 @@
-"""``check``: every error and warning in a profile, at its line and column in the file one edits."""
+"""``check``: reports the errors and warnings in a profile, with their lines and columns."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Exit code: 0 if it is valid (there may be warnings), 1 if it has errors, 2 if it
 
 
 def add_to(commands: Any) -> None:
-    """Add the command to those of the command line."""
+    """Add the command to the command line."""
     parser = commands.add_parser(
         "check",
         help=Message("say what is wrong or hardly meant in a profile"),
@@ -57,7 +57,7 @@ def add_to(commands: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A diagnostic as it is told. ``file`` is what its line and column are in."""
+    """A diagnostic as it is printed. ``file`` is what its line and column refer to."""
 
     file: str
     line: int
@@ -67,20 +67,23 @@ class _Line:
     message: Message
 
     def told(self, language: Language) -> str:
-        """As compilers write it."""
+        """Return it in the format of compiler messages."""
         where = f"{self.file}:{self.line}:{self.column}"
         severity = translated(_SEVERITIES[self.severity], language)
         return f"{where}: {severity}: {self.path}: {translated(self.message, language)}"
 
     def annotation(self, language: Language) -> str:
-        """As a workflow command, which GitHub shows at the line (@actions/core, command.ts)."""
+        """Return it as a workflow command, which GitHub shows at the line.
+
+        Source: command.ts of @actions/core.
+        """
         places = {"file": self.file, "line": self.line, "col": self.column}
         where = ",".join(f"{name}={_escaped(str(at), ':,')}" for name, at in places.items())
         text = _escaped(f"{self.path}: {translated(self.message, language)}")
         return f"::{self.severity} {where}::{text}"
 
     def to_json(self, language: Language) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return it as an object for JSON."""
         return {
             "file": self.file,
             "line": self.line,
@@ -93,7 +96,7 @@ class _Line:
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """What there is to say of a profile, and how many selectors it has, if that is known."""
+    """The diagnostics of a profile, and the number of its selectors, if known."""
 
     lines: list[_Line]
     selectors: int | None = None
@@ -161,7 +164,7 @@ def _of_cluster(_: str, chosen: Settings) -> _Checked:
         raise UsageError(message_of(error)) from None
     try:
         version = source.version()
-    except SourceError:  # not every user may ask for it
+    except SourceError:  # not every user may read it
         version = None
     shown = f"{chosen.namespace}/{chosen.name}"
     lines = [_in_key(shown, each) for each in examine(data, version)]

@@ -1,4 +1,4 @@
-"""What the commands share: files, settings and the cluster, with a sentence where one fails."""
+"""What the commands share: reading files, settings and the cluster, and errors in one sentence."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ __all__ = [
 ]
 
 CLUSTER = "cluster"
-"""What stands for the cluster where else a file is named."""
+"""The argument that means the cluster instead of a file."""
 USAGE = 2
-"""The exit code where what was asked for can't be done, unless a command has another one."""
+"""The exit code after invalid arguments or a UsageError, unless the command sets another one."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Ends with the exit code of its command where the arguments are wrong."""
+    """A parser that exits with the exit code of its command if the arguments are invalid."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and how it is right."""
+        """Print the usage and what is wrong, then exit."""
         self.print_usage(sys.stderr)
         self.exit(self.get_default("failed") or USAGE, f"{self.prog}: error: {message}\n")
 
 
 class UsageError(Exception):
-    """What was asked for can't be done; the message is one sentence that says why.
+    """A command failed. The message is one sentence that says why.
 
-    ``where`` is the file that it is about, and perhaps line and column. ``invalid`` are the
-    problems of a profile.
+    ``where`` is the file that has the error, optionally followed by line and column. ``invalid``
+    has the problems of an invalid profile.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class UsageError(Exception):
         self._invalid = invalid
 
     def told(self, language: Language) -> str:
-        """The sentence in a language, and a line for each problem."""
+        """Return the message in a language, followed by a line for each problem."""
         message = translated(self._message, language)
         sentence = f"{self._where}: {message}" if self._where else message
         problems = self._invalid.lines(MAX_PROBLEMS, language) if self._invalid else []
@@ -70,7 +70,7 @@ class UsageError(Exception):
 
 
 def settings() -> Settings:
-    """The settings of the environment. Raises UsageError."""
+    """Read the settings from the environment. Raises UsageError."""
     try:
         return Settings.read(os.environ)
     except SettingsError as error:
@@ -78,7 +78,7 @@ def settings() -> Settings:
 
 
 def language() -> Language:
-    """The language of the settings; English if they are wrong."""
+    """Return the language of the settings, or English if the settings are invalid."""
     try:
         return Settings.read(os.environ).language
     except SettingsError:
@@ -86,12 +86,12 @@ def language() -> Language:
 
 
 def complain(message: Message) -> None:
-    """Tell something on standard error."""
+    """Print a message on standard error."""
     sys.stderr.write(f"{translated(message, language())}\n")
 
 
 def read_text(path: str) -> str:
-    """The text of a file, or of standard input for ``-``. Raises UsageError."""
+    """Read a file, or standard input for ``-``, as text. Raises UsageError."""
     try:
         if path == "-":
             return manifests.read_text(sys.stdin.buffer)
@@ -106,14 +106,14 @@ def read_text(path: str) -> str:
 
 
 def unreadable(path: str, error: OSError) -> UsageError:
-    """What there is to say of a file that can't be read."""
+    """Return the error for a file that cannot be read."""
     reason = Quoted(error.strerror or str(error))
     return UsageError(Message("{file} can't be read: {reason}", file=path, reason=reason))
 
 
 def cluster() -> ClusterSource:
-    """The cluster of KUBECONFIG, the pod, or ~/.kube/config. Raises UsageError."""
-    # Imported here: it takes longer than all the rest, and most calls do without.
+    """Return the cluster of KUBECONFIG, the pod, or ~/.kube/config. Raises UsageError."""
+    # Imported here because the import is slow, and most commands do not need it.
     from ..cluster.apiserver import ClusterSource
 
     try:

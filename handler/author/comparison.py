@@ -1,4 +1,4 @@
-"""Two profiles compared on a cluster: what becomes different, workload by workload."""
+"""Compares two profiles on the objects of a cluster, workload by workload."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from .recreation import Recreation, from_template
 __all__ = ["Comparison", "Counted", "Difference", "WorkloadChanges", "compare_on"]
 
 _EXAMPLES = 3
-_MOST_DIFFERENCES = 3  # labels of a workload that are told
+_MOST_DIFFERENCES = 3  # reported for each workload
 
 
 @dataclass(slots=True)
 class Counted:
-    """How many pods something is true of, and the names of a few."""
+    """A number of pods, and the names of a few of them."""
 
     count: int = 0
     examples: list[str] = field(default_factory=list)
 
     def add(self, count: int, names: list[str]) -> None:
-        """Add so many pods, of which these are the names, or a few of them."""
+        """Add ``count`` pods. ``names`` are the names of all or some of them."""
         self.count += count
         self.examples += names[: _EXAMPLES - len(self.examples)]
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A label that some selector asks for, where a pod and its template differ."""
+    """A label that decisions depend on, and that differs between a pod and its template."""
 
     key: str
     pod: str | None
@@ -46,8 +46,7 @@ class Difference:
 class WorkloadChanges:
     """What changes for the pods of a workload. ``pods`` is the number of all its pods.
 
-    ``undecided``: those of which it can't be told, since the labels of their namespace are not
-    known.
+    ``undecided``: how many of them depend on labels of their namespace that are not known.
     """
 
     key: Key
@@ -58,17 +57,18 @@ class WorkloadChanges:
 
     @property
     def worth_telling(self) -> bool:
-        """Whether there is anything to say of it."""
+        """Whether there is anything to report."""
         return bool(self.changes or self.differing or self.undecided)
 
 
 @dataclass(slots=True)
 class Comparison:
-    """What becomes different, and the numbers of pods by what becomes of them.
+    """What changes in each workload, and the number of pods for each result.
 
-    ``refused`` and ``unsupported``: how many pods are so now. ``finished``: those that have ended
-    and are not created again. ``unmatched``: the new profile's selectors that match nothing here.
-    ``drawn``: whether a profile draws pods.
+    ``refused`` and ``unsupported``: the number of pods for which this is new. ``finished``: the
+    number of pods that have ended and are not created again. ``unmatched``: the selectors of the
+    new profile that match nothing in the inventory. ``drawn``: whether a profile has a selector
+    with a percentage, so that pods are drawn.
     """
 
     workloads: list[WorkloadChanges] = field(default_factory=list)
@@ -91,7 +91,7 @@ class Comparison:
 
 
 def compare_on(inventory: Inventory, current: Profile, new: Profile) -> Comparison:
-    """Compare two profiles on the objects of an inventory, which was made for them."""
+    """Compare two profiles on an inventory that was made for them."""
     return _Comparer(inventory, current, new).run()
 
 
@@ -155,7 +155,10 @@ class _Comparer:
                 workload.changes.setdefault(change, Counted()).add(count, names)
 
     def _draws(self, alike: Alike) -> Iterator[tuple[str | None, int, list[str]]]:
-        """The uids to decide with: one for all pods, if nothing is drawn."""
+        """Yield the uid to decide with, and the number and names of the pods that it is for.
+
+        Each pod needs its own uid only if pods are drawn.
+        """
         if self._found.drawn and alike.pods:
             for uid, name in alike.pods:
                 yield uid or name, 1, [name]
@@ -197,5 +200,5 @@ def _equal(one: Profile, other: Profile) -> bool:
 
 
 def _can_match(selector: Selector) -> bool:
-    """Whether it is among those that a decision at creation names."""
+    """Whether a decision at creation can contain it."""
     return selector.mode != "off" and not (selector.effect_only and selector.at == "binding")

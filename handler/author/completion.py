@@ -1,4 +1,4 @@
-"""``completion``: a script that completes the command line ``eci-profile`` in a shell."""
+"""``completion``: prints a script for completion of ``eci-profile`` in a shell."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Print a script that completes eci-profile in a shell. For bash:
 
 
 def add_to(commands: Any) -> None:
-    """Add the command to those of the command line.
+    """Add the command to the command line.
 
-    It needs ``arguments.parser_of``, which makes the parser of a program.
+    It needs ``arguments.parser_of``, which returns the parser for a program name.
     """
     parser = commands.add_parser(
         "completion",
@@ -37,7 +37,7 @@ def add_to(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     try:
         import shtab
-    except ImportError:  # of the extra "completion": nothing else needs it
+    except ImportError:  # only installed with the extra "completion"
         message = Message(
             "completion needs shtab: install with the extra completion, or pip install shtab"
         )

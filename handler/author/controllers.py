@@ -1,6 +1,6 @@
-"""The labels that controllers add to the pods of their templates, as of Kubernetes 1.28.
+"""The labels that controllers add to those of the pod template, as of Kubernetes 1.28.
 
-A pod is reviewed with them. Of some the value is known before the pod is there, of others not.
+The review of a pod includes them. Some of their values are not known before the pod is created.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _OF_KNATIVE = tuple(
 
 @dataclass(frozen=True, slots=True)
 class AddedLabels:
-    """The labels with known values, and the keys of those with values that only a pod has.
+    """The labels with known values, and the keys of labels whose values are not known yet.
 
-    ``complete``: there are no others.
+    ``complete``: whether these are all.
     """
 
     known: Mapping[str, str] = field(default_factory=dict)
@@ -41,13 +41,13 @@ class AddedLabels:
 
 
 def group_of(api_version: object) -> str:
-    """The API group of an apiVersion, empty for ``v1`` and where it is not given."""
+    """Return the API group of an apiVersion; empty for ``v1``, or if there is no apiVersion."""
     group, slash, _ = str(api_version or "").partition("/")
     return group if slash else ""
 
 
 def added_labels(api_version: object, kind: str, name: str, spec: Any) -> AddedLabels:
-    """What is added to the pods of this object. ``name`` is empty where it isn't known."""
+    """Return the labels that are added to the pods of an object. ``name``: empty if not known."""
     group = group_of(api_version) or _GROUPS.get(kind, "")
     rule = _RULES.get((group, kind))
     if rule is None:
@@ -64,14 +64,17 @@ def _unknown(*keys: str) -> Callable[[str, Mapping[str, Any]], AddedLabels]:
 
 
 def _named(keys: tuple[str, ...], name: str, *unknown: str) -> AddedLabels:
-    """All these keys have the object's name, if it has one yet."""
+    """Return labels that all have the object's name as value, if the name is known."""
     if not name:
         return AddedLabels(unknown=frozenset((*keys, *unknown)))
     return AddedLabels(dict.fromkeys(keys, name), frozenset(unknown))
 
 
 def _of_a_stateful_set(name: str, spec: Mapping[str, Any]) -> AddedLabels:
-    """Those of its first pod. Source: pkg/controller/statefulset/stateful_set_utils.go."""
+    """Return those of the first pod.
+
+    Source: pkg/controller/statefulset/stateful_set_utils.go of Kubernetes.
+    """
     ordinals = spec.get("ordinals")
     start = ordinals.get("start") if isinstance(ordinals, dict) else None
     first = start if isinstance(start, int) else 0
@@ -93,7 +96,7 @@ def _of_a_job(name: str, spec: Mapping[str, Any]) -> AddedLabels:
 def _of_a_cron_job(_: str, spec: Mapping[str, Any]) -> AddedLabels:
     template = spec.get("jobTemplate")
     of_the_job = template.get("spec") if isinstance(template, dict) else None
-    # The name of the Job ends in the time at which it was to run.
+    # The Job's name is not known: it ends with the scheduled time.
     return _of_a_job("", of_the_job if isinstance(of_the_job, dict) else {})
 
 

@@ -1,4 +1,4 @@
-"""``convert``: Selector objects of the CRD form, as the ConfigMap of a profile."""
+"""``convert``: converts Selector objects of the CRD form to the ConfigMap of a profile."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Exit code: 0 if all is converted, 1 if something was lost, 2 if there is nothing
 
 
 def add_to(commands: Any) -> None:
-    """Add the command to those of the command line."""
+    """Add the command to the command line."""
     parser = commands.add_parser(
         "convert",
         help=Message("translate Selector objects of the CRD form to a profile"),
@@ -50,14 +50,14 @@ def add_to(commands: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Where the objects are from, and the manifests they are in, if they are from a file."""
+    """Selector objects and where they are from; also their manifests, if from a file."""
 
     shown: str
     objects: list[dict[str, Any]]
     manifests: list[Manifest]
 
     def line(self, remark: Remark, language: Language) -> str:
-        """A remark as it is told."""
+        """Return a remark as it is printed, with its position if that is known."""
         told = remark.told(language)
         if not self.manifests:
             return told
@@ -68,7 +68,7 @@ class _Found:
 
 
 class _Block(str):
-    """Text that is written as a block after ``|``."""
+    """Text that is written to YAML as a literal block (``|``)."""
 
     __slots__ = ()
 
@@ -100,7 +100,7 @@ def _run(arguments: argparse.Namespace) -> int:
     sys.stderr.writelines(
         f"{found.line(remark, chosen.language)}\n" for remark in conversion.remarks
     )
-    if not conversion.selectors:  # an empty profile would only overwrite one
+    if not conversion.selectors:  # an empty profile could only overwrite an existing one
         return 1
     text = json.dumps(conversion.selectors, indent=2, ensure_ascii=False) + "\n"
     for note in _notes(conversion, text):
@@ -116,10 +116,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _notes(conversion: Conversion, text: str) -> Iterator[Message]:
-    """What is to be said of the profile as a whole."""
+    """Yield notes on the profile as a whole. Raises UsageError if it is invalid."""
     try:
         profile = parse({"selectors": text})
-    except ProfileError as error:  # each is valid, but all may be too large
+    except ProfileError as error:  # each is valid, but together they may be too large
         message = Message("the selectors make no valid profile:")
         raise UsageError(message, invalid=error) from None
     if pair := overlap(profile.selectors):
@@ -160,7 +160,7 @@ def _of_file(path: str) -> _Found:
 def _selectors(text: str) -> Iterator[Manifest]:
     for manifest in read_manifests(text, places=True):
         items = manifest.value.get("items")
-        if manifest.kind == f"{KIND}List" and isinstance(items, list):  # of the API itself
+        if manifest.kind == f"{KIND}List" and isinstance(items, list):  # from the API server
             version = manifest.value.get("apiVersion")
             for index, item in enumerate(items):
                 if isinstance(item, dict):

@@ -1,4 +1,4 @@
-"""``explain``: what the function does to the pods in a file, and why."""
+"""``explain``: shows what the function does to the pods in a file, and why."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _Answer = tuple[PlannedPod, str, Mapping[str, str] | None, Explanation]
 
 
 def add_to(commands: Any) -> None:
-    """Add the command to those of the command line."""
+    """Add the command to the command line."""
     parser = commands.add_parser(
         "explain",
         help=Message("say what the function does to a pod, and why"),
@@ -120,9 +120,9 @@ def _run(arguments: argparse.Namespace) -> int:
         )
         return pod, namespace, labels, explanation
 
-    for pod in pods:  # before anything is written
+    for pod in pods:  # so that errors come before any output
         labels_of(arguments.namespace or pod.namespace)
-    # One after another, for each has a verdict of each selector.
+    # One at a time, to save memory: each has a verdict for every selector.
     _write(map(answer, pods), arguments.output, chosen.language)
     return 0
 
@@ -146,17 +146,17 @@ def _write(answers: Iterator[_Answer], output: str, language: Language) -> None:
 
 
 class _Source(Protocol):
-    """Where the profile and the labels of namespaces are from. Both raise UsageError."""
+    """The source of the profile and of namespace labels. Both methods raise UsageError."""
 
     def config_map(self, namespace: str, name: str) -> ConfigMap | None:
-        """The ConfigMap, or None if there is none."""
+        """Return the ConfigMap, or None if there is none."""
 
     def namespace_labels(self, name: str) -> Mapping[str, str] | None:
-        """The labels of a namespace, or None if they aren't known."""
+        """Return the labels of a namespace, or None if they are not known."""
 
 
 class _File:
-    """A file as `check` takes it, with any Namespaces."""
+    """A file with a profile, as for `check`, and optionally Namespaces."""
 
     def __init__(self, path: str) -> None:
         text, shown = read_text(path), "<stdin>" if path == "-" else path

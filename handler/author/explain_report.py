@@ -1,4 +1,4 @@
-"""What ``explain`` says of a pod, as text for people."""
+"""The text output of ``explain``."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def report(
     coloured: bool,
     language: Language,
 ) -> Iterator[str]:
-    """The explanation of a pod as lines of text, for people.
+    """Yield the explanation of a pod as lines of text, with ANSI colours if ``coloured``.
 
-    The labels of the namespace are None if they are not known.
+    ``labels`` are those of the namespace, None if they are not known.
     """
 
     def told(message: str) -> str:
@@ -107,7 +107,7 @@ def _listed(labels: Mapping[str, str]) -> str:
 
 
 def _verdicts(explanation: Explanation) -> Iterator[tuple[Message, str]]:
-    """A line for each selector, with its colour."""
+    """Yield a line for each selector, with its colour."""
     for verdict in explanation.verdicts:
         yield _verdict(verdict), _GREEN if verdict.matches else _DIM
     if not explanation.verdicts:

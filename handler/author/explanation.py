@@ -1,4 +1,4 @@
-"""Why a pod gets what it gets: the function's own decision, told selector by selector."""
+"""Explains the decision about a pod, selector by selector."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ __all__ = [
     "to_yaml",
 ]
 
-# The namespaceSelector in k8s/base/mutating-webhook-configuration.yaml.
+# As in the namespaceSelector of k8s/base/mutating-webhook-configuration.yaml.
 NOT_ASKED = NAME_LABEL, ("kube-system", "eci-profile")
-"""The label, and its values, of namespaces about whose pods the function isn't asked."""
+"""A namespace label and its values. The function is not called for pods in these namespaces."""
 
-_ANY = "\0"  # no value of a label, so no selector asks for it
+_ANY = "\0"  # not a valid label value, so no selector can require it
 
 PLACEMENTS: Mapping[Policy, Message] = {
     "virtualNodeOnly": Message("on the virtual node"),
@@ -44,18 +44,18 @@ PLACEMENTS: Mapping[Policy, Message] = {
     "normalNodePrefer": Message("on the virtual node where others are full"),
     "normalNodeOnly": Message("not on the virtual node"),
 }
-"""Where the pods of each policy go."""
-_MOST_LINES = 10_000  # of a pod, to find the differences; the time may grow with their square
+"""Where each policy places pods."""
+_MOST_LINES = 10_000  # at most this many are compared; the time can grow quadratically
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a selector matches; if not, the first requirement that fails, and on which side.
+    """Whether a selector matches; if not, the first requirement that is not met, and its side.
 
-    ``actual`` is the value of the label that it is about, None if there is no such label.
-    ``matches`` is None where that depends on a label with an unknown value, which ``failed`` is
-    about then.
+    ``actual`` is the value of the label, None if it is absent. ``matches`` is None if it depends on
+    a label that is not known; ``failed`` is then the requirement on that label. A selector that is
+    off, or only adds an effect, can fail without a requirement.
     """
 
     selector: Selector
@@ -67,14 +67,17 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class _Sides:
-    """The labels that selectors are matched with. ``pod`` has `_ANY` where a value is unknown."""
+    """The labels that selectors are matched with.
+
+    ``pod`` has `_ANY` for each unknown value. ``complete``: whether ``namespace`` has all labels.
+    """
 
     pod: Mapping[str, str]
     namespace: Mapping[str, str]
     complete: bool
 
     def undecided(self, selector: Selector) -> Iterator[tuple[Side, Requirement]]:
-        """The requirements of a selector that are about what isn't known."""
+        """Yield the requirements of a selector that depend on labels that are not known."""
         for each in selector.object or ():
             if self.pod.get(each.key) == _ANY and each.operator in ("In", "NotIn"):
                 yield "objectSelector", each
@@ -83,7 +86,7 @@ class _Sides:
                 yield "namespaceSelector", each
 
     def failure(self, selector: Selector) -> Verdict:
-        """Why a selector doesn't match, or that it isn't known whether it does."""
+        """Return why a selector does not match, or that this is not known."""
         undecided = list(self.undecided(selector))
         requirements: tuple[tuple[Side, Mapping[str, str], Iterable[Requirement]], ...] = (
             ("objectSelector", self.pod, selector.object or ()),
@@ -95,7 +98,7 @@ class _Sides:
                     return Verdict(selector, False, side, each, labels.get(each.key))
         if undecided and selector.mode != "off":
             return Verdict(selector, None, *undecided[0])
-        return Verdict(selector, False)  # it is off, or for pods that others place
+        return Verdict(selector, False)  # it is off, or only adds an effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +109,12 @@ class Explanation:
     verdicts: list[Verdict] = field(default_factory=list)
 
     def patched(self, pod: dict[str, Any]) -> dict[str, Any]:
-        """The pod after the patch."""
+        """Return the pod after the patch."""
         patched: dict[str, Any] = jsonpatch.apply_patch(pod, self.decision.operations)
         return patched
 
     def to_json(self, language: Language) -> dict[str, Any]:
-        """The explanation as JSON has it, with warnings in a language."""
+        """Return the explanation as an object for JSON, with warnings in a language."""
         decision = self.decision
         waiting = at_binding(self)
         return {
@@ -132,9 +135,9 @@ def document(
     explanation: Explanation,
     language: Language = "en",
 ) -> dict[str, Any]:
-    """The explanation as JSON has it, with the pod it is of and what becomes of it.
+    """Return the explanation as an object for JSON, with the pod's name and the patched pod.
 
-    Warnings are in the language. The labels of a namespace are None where they aren't known.
+    ``namespace_labels`` is None if they are not known. Warnings are in ``language``.
     """
     return {
         "kind": planned.kind,
@@ -149,7 +152,10 @@ def document(
 
 
 def diff(before: Any, after: Any) -> list[str]:
-    """The lines of a unified diff of two objects in YAML; none if they are equal."""
+    """Return the lines of a unified diff of two objects in YAML; none if they are equal.
+
+    For an object that is too long to compare, a line says so.
+    """
     if before == after:
         return []
     old, new = to_yaml(before).splitlines(), to_yaml(after).splitlines()
@@ -163,7 +169,7 @@ def diff(before: Any, after: Any) -> list[str]:
 
 
 def to_yaml(value: Any) -> str:
-    """The value in YAML, with its keys in their own order."""
+    """Return the value in YAML. The order of keys is kept."""
     text: str = yaml.dump(value, Dumper=_DUMPER, sort_keys=False, allow_unicode=True, width=100)
     return text
 
@@ -176,11 +182,11 @@ def explain(
     *,
     complete: bool = True,
 ) -> Explanation:
-    """Decide what happens to a pod, as a review of its creation does, and say why.
+    """Decide what happens to a pod, as in a review of its creation, and say why.
 
-    ``unknown`` are the keys of labels that the pod will have with values which aren't known yet.
-    Unless ``complete``, the namespace may have more labels. A selector that depends on any
-    of these is taken for one that doesn't match; its verdict says so.
+    ``unknown`` has the keys of labels that the pod will have, but whose values are not known yet.
+    ``complete``: whether all labels of the namespace are given. A selector that depends on a label
+    that is not known is treated as not matching, and its verdict says so.
     """
     key, names = NOT_ASKED
     if namespace_labels.get(key) in names:
@@ -204,7 +210,7 @@ def explain(
 
 
 def at_binding(explanation: Explanation) -> list[dict[str, str]]:
-    """The entries that are added if the pod is bound to a virtual node, unless it has them."""
+    """Return the entries that are added when the pod is bound to a virtual node, if absent."""
     return [
         {"kind": kind, "key": key, "value": value, "selector": selector.name}
         for verdict in explanation.verdicts
