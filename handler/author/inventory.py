@@ -1,7 +1,7 @@
-"""What a plan keeps of a cluster: namespaces, workloads, and pods that are alike as one.
+"""Stores what a plan needs of a cluster: namespaces, workloads, and pods, grouped if equal.
 
-Memory grows with the workloads, not with the pods: of an object only what a decision can depend on
-under the two profiles is kept, so that the pods of a workload hardly ever differ.
+Only the fields that a decision under the two profiles can depend on are kept. The pods of a
+workload rarely differ in these, so memory grows with the number of workloads, not of pods.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ __all__ = [
 
 
 _EXAMPLES = 3
-_MOST_OWNERS = 5  # a pod's workload is at most so many owners away
+_MOST_OWNERS = 5  # between a pod and its workload
 _FINISHED = ("Succeeded", "Failed")
 _MIRROR = "kubernetes.io/config.mirror"
 _HASH = "pod-template-hash"
-_OF_CRON_JOB = re.compile(r"(.+)-\d{8,10}")  # the minute, since 1970
+_OF_CRON_JOB = re.compile(r"(.+)-\d{8,10}")  # the scheduled time, in minutes since 1970
 CONTROLLER_LABELS = frozenset(
     (
         _HASH,
@@ -51,15 +51,18 @@ CONTROLLER_LABELS = frozenset(
         "job-name",
     )
 )
-"""The labels that controllers add to those of the template."""
+"""The labels that controllers add to pods, in addition to those of the template."""
 
 
 class InventoryError(ValueError):
-    """An object can't be read; the message names it and the reason."""
+    """An object cannot be read. The message names the object and the reason."""
 
 
 class Key(NamedTuple):
-    """A workload. Pods without a controller are of one without kind and name in each namespace."""
+    """Identifies a workload.
+
+    Pods without a controller share one key for each namespace, with an empty kind and name.
+    """
 
     namespace: str
     kind: str = ""
@@ -100,7 +103,11 @@ class _Pod(_Object, frozen=True):
 
 
 class Relevant:
-    """What of a pod a decision under one of these profiles can depend on."""
+    """Reduces pods to the fields that a decision under any of the profiles can depend on.
+
+    ``asked``: the keys of pod labels that decide whether a selector applies. ``drawn``: whether a
+    selector takes only a percentage of the pods.
+    """
 
     def __init__(self, *profiles: Profile) -> None:
         selectors = [each for profile in profiles for each in profile.selectors]
@@ -109,12 +116,12 @@ class Relevant:
         self._labels = self.asked | {key for each in selectors for key in each.labels}
         self._annotations = {key for each in selectors for key in each.annotations}
         self._annotations |= {RECORD_ANNOTATION, _MIRROR}
-        # What could be added, so that whether it fits can be told without the other annotations.
+        # The most bytes that can be added. If they certainly fit, other annotations can be dropped.
         self._added = sum(size_of(each.annotations) + len(each.name) * 4 + 4 for each in selectors)
         self.drawn = any(0 < each.percentage < 100 for each in selectors)
 
     def of(self, pod: Pod) -> Pod:
-        """The pod without all the rest."""
+        """Return the pod with only these fields."""
         metadata = pod.metadata
         if metadata is None:
             return pod
@@ -132,7 +139,7 @@ class Relevant:
         return Pod(Metadata(None, None, labels, annotations, owners or None), pod.spec)
 
     def of_running(self, metadata: Metadata, spec: Spec | None) -> Pod:
-        """The same of a pod that runs, without its node."""
+        """Return the same for a running pod, without its nodeName."""
         if spec and spec.node_name:
             spec = replace(spec, node_name=None)
         return self.of(Pod(metadata, spec))
@@ -140,9 +147,10 @@ class Relevant:
 
 @dataclass(slots=True)
 class Alike:
-    """Pods that no decision can tell apart. ``pods``: uid and name of each, or of a few.
+    """Pods that are equal in all fields that a decision can depend on.
 
-    All are kept if one of the profiles draws pods.
+    ``pods``: uid and name of a few, or of all if a selector takes a percentage, since such a
+    decision depends on the uid.
     """
 
     pod: Pod
@@ -159,9 +167,9 @@ class _Workload:
 
 @dataclass(slots=True)
 class Group:
-    """The pods of a workload, each with the template that it is created from, if it is known.
+    """The pods of a workload, each with the template that it is created from, None if unknown.
 
-    ``template`` is there, and ``alike`` is empty, for a workload without pods.
+    For a workload without pods, ``alike`` is empty and ``template`` is set.
     """
 
     key: Key
@@ -171,9 +179,10 @@ class Group:
 
 @dataclass(slots=True)
 class Inventory:
-    """The objects that were added, as far as a plan needs them.
+    """The objects of a cluster, reduced to what a plan needs.
 
-    ``finished``: the pods that have ended, which nobody creates again.
+    ``namespaces``: the labels by name. ``finished``: the number of pods that have succeeded or
+    failed, which are not created again.
     """
 
     relevant: Relevant
@@ -183,7 +192,10 @@ class Inventory:
     _pods: dict[tuple[Key, str], dict[bytes, Alike]] = field(default_factory=dict)
 
     def add(self, value: Mapping[str, Any]) -> None:
-        """Add an object; kinds of no use here are passed over. Raises InventoryError."""
+        """Add a pod, namespace or workload. Other kinds are ignored.
+
+        Raises InventoryError if the object cannot be read.
+        """
         kind = value.get("kind")
         try:
             if kind == "Pod":
@@ -206,14 +218,14 @@ class Inventory:
             raise InventoryError(message) from None
 
     def __bool__(self) -> bool:
-        """Whether there is a pod, or what makes one."""
+        """Whether there is any pod or workload."""
         return bool(self._pods or self._workloads or self.finished)
 
     def groups(self) -> Iterator[Group]:
-        """Each workload with its pods, by namespace, kind and name.
+        """Yield each workload with its pods, sorted by namespace, kind and name.
 
-        A workload without pods is there with its template alone, unless another one controls it,
-        or it has ended.
+        A workload without pods has its template only. It is omitted if it has a controller itself
+        or has finished.
         """
         found: dict[Key, Group] = {}
         for (key, template_hash), pods in self._pods.items():
@@ -266,7 +278,7 @@ class Inventory:
         )
 
     def _top(self, key: Key, template_hash: str) -> Key:
-        """The workload that a pod's controller belongs to."""
+        """Return the topmost workload that a pod's controller belongs to."""
         for _ in range(_MOST_OWNERS):
             known = self._workloads.get(key)
             if known is None or known.controller is None:

@@ -1,7 +1,7 @@
-"""``schema``: the JSON Schema of a profile's list of selectors, for editors.
+"""``schema``: prints the JSON Schema of a profile's list of selectors, for editors.
 
-It is made of the forms that the profile is read with, so it knows their fields and types. What a
-schema can't say, such as that names are unique, only ``check`` tells.
+It is generated from the types that the profile is parsed with. Only ``check`` finds violations of
+rules that a schema cannot express, such as unique names.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ _LIMITS: Mapping[tuple[str, str], Mapping[str, int]] = {
 
 
 def add_to(commands: Any) -> None:
-    """Add the command to those of the command line."""
+    """Add the command to the command line."""
     parser = commands.add_parser(
         "schema",
         help=Message("print the JSON Schema of a list of selectors, for editors"),
@@ -115,7 +115,10 @@ def _run(_: argparse.Namespace) -> int:
 
 
 def json_schema() -> dict[str, Any]:
-    """The schema of a list of selectors; those of its parts, and virtualNode, are in ``$defs``."""
+    """Return the schema of a list of selectors.
+
+    ``$defs`` has the schemas of its parts and of a virtual node.
+    """
     forms: list[tuple[str, Any, TypeAdapter[Any]]] = [
         (form.__name__, "validation", TypeAdapter(form))
         for form in (WrittenSelector, WrittenVirtualNode)
@@ -150,7 +153,7 @@ def _form(name: str, form: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value(value: Any) -> Any:
-    """A schema of pydantic without what it says of defaults, and with the names of `_NAMES`."""
+    """Return a schema of pydantic without defaults and titles, and with references renamed."""
     if isinstance(value, list):
         return [_value(each) for each in value]
     if not isinstance(value, dict):

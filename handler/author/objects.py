@@ -1,4 +1,4 @@
-"""Objects of a whole cluster, one at a time: from files of any size, or page by page from it."""
+"""Reads the objects of a cluster one at a time, from files of any size or from the API server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Object", "objects_of_cluster", "objects_of_file", "objects_of_json"]
 
 Object = dict[str, Any]
 
-_HEAD = 2**16  # bytes; what kubectl writes tells within the first line what it is
+_HEAD = 2**16  # bytes, enough to recognize the format and the kind of a List
 _CHUNK = 2**18
 _WORKLOADS: Sequence[tuple[str, str, tuple[str, ...]]] = (
     ("Deployment", "deployments", ("apps/v1",)),
@@ -30,16 +30,17 @@ _WORKLOADS: Sequence[tuple[str, str, tuple[str, ...]]] = (
     ("StatefulSet", "statefulsets", ("apps/v1",)),
     ("DaemonSet", "daemonsets", ("apps/v1",)),
     ("Job", "jobs", ("batch/v1",)),
-    ("CronJob", "cronjobs", ("batch/v1", "batch/v1beta1")),  # the latter before Kubernetes 1.21
+    ("CronJob", "cronjobs", ("batch/v1", "batch/v1beta1")),  # v1beta1 before Kubernetes 1.21
 )
 
 
 def objects_of_file(path: str) -> Iterator[Object]:
     """Read the objects of a file, or of standard input for ``-``. Raises UsageError.
 
-    JSON of any size is read as a stream: a List, as kubectl writes it, or objects one after
-    another. YAML has 8 MiB at most. Memory: that of one object. Time grows with the square of the
-    nesting of one, for which the API server takes 10 000 levels at most: less than a second.
+    JSON of any size is read as a stream, with one object in memory at a time. It can be a List, as
+    kubectl writes it, or a sequence of objects. YAML is limited to 8 MiB. Time grows with the
+    square of an object's nesting depth. The API server accepts at most 10 000 levels, which take
+    less than a second.
     """
     shown = "<stdin>" if path == "-" else path
     try:
@@ -55,7 +56,8 @@ def objects_of_file(path: str) -> Iterator[Object]:
 def objects_of_json(text: bytes, shown: str) -> Iterator[Object]:
     """Read the objects of a JSON text, which is called ``shown`` in errors. Raises UsageError.
 
-    Time and memory as for a file: whoever takes texts from others limits their nesting and size.
+    Time and memory are the same as for a file, so callers must limit the nesting and size of
+    untrusted text.
     """
     yield from _json(io.BytesIO(text), text[:_HEAD], shown)
 
@@ -73,7 +75,7 @@ def _objects(stream: IO[bytes], shown: str, size: int) -> Iterator[Object]:
 
 
 class _Counted(io.RawIOBase):
-    """A stream whose head has been read already, and which tells how far it is."""
+    """A stream that reports its progress. ``head`` is what has been read from it already."""
 
     def __init__(self, head: bytes, stream: IO[bytes], progress: Progress) -> None:
         self._head = head
@@ -128,7 +130,7 @@ def _json(source: io.RawIOBase | io.BytesIO, head: bytes, shown: str) -> Iterato
 
 
 def _kind_of_list(ijson: Any, head: bytes) -> str | None:
-    """The kind of a List's items, empty if they say it themselves; None if it is no List."""
+    """Return the kind of a List's items, empty if each has its own, or None if it is not a List."""
     kind = None
     try:
         for prefix, event, value in ijson.parse(io.BytesIO(head)):
@@ -138,13 +140,13 @@ def _kind_of_list(ijson: Any, head: bytes) -> str | None:
                     return None
             elif (prefix, event) == ("items", "start_array"):
                 return (kind or "").removesuffix("List")
-    except ijson.JSONError:  # it goes on after the head
+    except ijson.JSONError:  # the head ends in the middle of a value
         pass
     return None
 
 
 def _flattened(found: Any, shown: str) -> Iterator[Object]:
-    """The object, or the items of a List."""
+    """Yield the object itself, or the items of a List."""
     if not isinstance(found, dict):
         raise UsageError(Message("a value is not an object of Kubernetes"), shown)
     items, kind = found.get("items"), str(found.get("kind"))
@@ -174,7 +176,7 @@ def _yaml(source: _Counted, shown: str) -> Iterator[Object]:
 def objects_of_cluster() -> Iterator[Object]:
     """List namespaces, workloads and pods, page by page. Raises UsageError.
 
-    Workloads that may not be listed are told on standard error and left out.
+    Workloads that the user is not allowed to list are left out, with a message on standard error.
     """
     source = cluster()
     try:

@@ -1,4 +1,4 @@
-"""``plan``: what an edit of the profile would change in a cluster, before it is saved."""
+"""``plan``: reports what an edit of the profile would change in a cluster, before it is saved."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _CHANGES = 3
 
 
 def add_to(commands: Any) -> None:
-    """Add the command to those of the command line."""
+    """Add the command to the command line."""
     parser = commands.add_parser(
         "plan",
         help=Message("say what an edit of the profile would change in a cluster"),

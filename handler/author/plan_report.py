@@ -1,4 +1,4 @@
-"""What a plan says: as text for people, and as JSON has it."""
+"""Formats a plan as text and as JSON."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .inventory import Key
 
 __all__ = ["report", "to_json"]
 
-_LONGEST_NAME = 253  # of most kinds
-_MOST_NAMES = 10  # of namespaces or selectors, in a line
+_LONGEST_NAME = 253  # Kubernetes' limit for most kinds
+_MOST_NAMES = 10  # namespaces or selectors in a line
 _DRAWN = Message(
     "A selector with a percentage draws for each pod anew when it is created. The plan draws by the"
     " pods' uids, the same under both profiles, so its numbers are those to expect."
@@ -28,7 +28,7 @@ _DRAWN = Message(
 
 
 def report(comparison: Comparison) -> Iterator[str]:
-    """The plan as lines of text."""
+    """Yield the plan as lines of text."""
     for workload in comparison.workloads:
         yield from _workload(workload)
         yield ""
@@ -53,7 +53,7 @@ def report(comparison: Comparison) -> Iterator[str]:
 
 
 def to_json(comparison: Comparison, language: Language) -> dict[str, Any]:
-    """The plan as JSON has it, with reasons in a language."""
+    """Return the plan as an object for JSON, with reasons in a language."""
     results = comparison.results
     return {
         "changes": comparison.changes,
@@ -116,7 +116,7 @@ def _change(change: Change, counted: Counted, language: Language) -> dict[str, A
 
 
 def _in_order(workload: WorkloadChanges) -> list[tuple[Change, Counted]]:
-    """Its changes, those of the most pods first."""
+    """Return the changes of a workload by result, those of the most pods first."""
     return sorted(
         workload.changes.items(), key=lambda each: (each[0].result, -each[1].count, str(each[0]))
     )
@@ -167,7 +167,7 @@ def _named(key: Key) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name as it is, if it can't be taken for something else: owners may have any."""
+    """Return a name, quoted if it has spaces or unprintable characters. Names of owners may."""
     harmless = name.isprintable() and " " not in name
     return shorten(name if harmless else json.dumps(name), _LONGEST_NAME)
 

@@ -1,4 +1,4 @@
-"""A profile as one edits it: the ConfigMap in a YAML file, or its list of selectors alone."""
+"""Reads a profile from a YAML file, which has the ConfigMap or only the list of selectors."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ from ..profiles.text import Position, TextError
 
 __all__ = ["ProfileFile", "is_list", "read_profile"]
 
-# A line at a time: no part can match what another one has.
+# Matches one line. Its parts match distinct characters, so it never backtracks.
 _SKIPPED = re.compile(r"[^\S\n]*(?:#[^\n]*|---[^\S\n]*)?\n")
 _LIST = re.compile(r"\s*(?:\[|-\s)")
 
-_lines = lru_cache(maxsize=4)(lambda text: text.split("\n"))  # asked for each position
+_lines = lru_cache(maxsize=4)(lambda text: text.split("\n"))  # needed for each position
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileFile:
-    """A file, and the data of the profile in it. ``manifest`` is None for selectors alone."""
+    """A file and the data of the profile in it. ``manifest`` is None if it has only selectors."""
 
     text: str
     data: Mapping[str, object]
     manifest: Manifest | None
 
     def position(self, root: str, position: Position) -> tuple[Position, bool]:
-        """Where in the file a position in the text of a key is; if not exactly, then the key's."""
+        """Return the position in the file for a position in the text of the key ``root``.
+
+        The second value is whether it is exact. If not, it is the position of the key's value.
+        """
         if self.manifest is None:
             return position, True
         place = self.manifest.place("data", root)
@@ -40,10 +43,10 @@ class ProfileFile:
             return place.value, not isinstance(text, str)
         lines, inner = _lines(self.text), _lines(text.rstrip("\n"))
         line, column = position
-        if line > len(inner):  # at the end, after the last line break
+        if line > len(inner):  # after the last line break
             line, column = len(inner), len(inner[-1]) + 1
         written = place.value[0] + line
-        if written > len(lines):  # some line breaks of YAML are none to an editor
+        if written > len(lines):  # YAML has line breaks that editors don't count
             return place.value, False
         return (written, column + len(lines[written - 1]) - len(inner[line - 1])), True
 
@@ -51,7 +54,7 @@ class ProfileFile:
 def read_profile(text: str, namespace: str, name: str) -> ProfileFile:
     """Find the profile in a text: the ConfigMap of this name, or a list of selectors.
 
-    Raises LookupError if it has neither, TextError if it is not YAML.
+    Raises LookupError if the text has neither, and TextError if it is not YAML.
     """
     text = text.replace("\r\n", "\n")
     if is_list(text):
@@ -62,7 +65,7 @@ def read_profile(text: str, namespace: str, name: str) -> ProfileFile:
             if (
                 manifest.kind == "ConfigMap"
                 and manifest.name == name
-                # Without one it is that of the kubectl command which applies it.
+                # None: kubectl adds the namespace when it applies the file.
                 and manifest.metadata.get("namespace") in (namespace, None)
             ):
                 found = manifest
@@ -84,7 +87,7 @@ def read_profile(text: str, namespace: str, name: str) -> ProfileFile:
 
 
 def _hint(manifest: Manifest) -> Message | None:
-    """What an object that is no ConfigMap was perhaps meant to be."""
+    """Return what to do with an object that is probably meant to be the profile, or None."""
     if of_the_crd(manifest.value):
         return Message("python -m handler convert translates its Selector objects")
     if manifest.kind is None and "selectors" in manifest.value:
@@ -93,7 +96,7 @@ def _hint(manifest: Manifest) -> Message | None:
 
 
 def is_list(text: str) -> bool:
-    """Whether a text is a list of selectors alone."""
+    """Whether a text is only a list of selectors, after blank lines and comments."""
     at = 0
     while skipped := _SKIPPED.match(text, at):
         at = skipped.end()

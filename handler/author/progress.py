@@ -1,4 +1,4 @@
-"""How far a long read is: a line on a terminal, nothing elsewhere."""
+"""Shows the progress of a long read on a terminal."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import TextIO
 
 __all__ = ["Progress"]
 
-_SECONDS = 0.1  # between two looks of the line
+_SECONDS = 0.1  # between two updates
 _WIDTH = 30
 
 
 class Progress:
-    """A line on standard error, if that is a terminal, which is gone when all is read.
+    """A progress line on standard error if it is a terminal, cleared at the end.
 
-    ``total``: 0 if it is not known. ``scale``: what one of the unit is.
+    ``total``: the expected count, 0 if unknown. ``scale``: the count that makes one ``unit``, such
+    as 10**6 bytes for MB.
     """
 
     def __init__(self, title: str, total: int, unit: str, scale: int = 1) -> None:
@@ -36,7 +37,7 @@ class Progress:
             self._stream.flush()
 
     def add(self, count: int, remaining: int | None = None) -> None:
-        """Note that so many more are read; ``remaining``: how many there are still, if known."""
+        """Add to the count. ``remaining``: what is left to read, if known."""
         self._done += count
         if remaining is not None:
             self._total = self._done + remaining

@@ -1,12 +1,13 @@
-"""The pod that is reviewed when one that runs now is created again.
+"""Reconstructs the pod that would be reviewed if a running pod were created again.
 
-What runs has been reviewed, scheduled and perhaps bound to a virtual node, so it carries what the
-function added. Decided as it is, it would seem to ask for the virtual node by itself.
+A running pod contains what the function added to it at creation and binding. If it were reviewed
+unchanged, the function would treat this as the pod's own request for the virtual node.
 
-- If its workload is known: the workload's template, with the labels that controllers add.
-- If not: the pod without nodeName, the decision record, and what the profile in force adds to it.
-  Its values are taken as added if they are those of the profile, and the placement if the pod has
-  all of it. What an earlier profile added counts as the pod's own.
+- If its workload is known, the result is the workload's template, with the labels that controllers
+  add.
+- If not, it is the pod without nodeName, the decision record, and what the profile in force adds.
+  An annotation or label counts as added if it has the profile's value, and the placement if the pod
+  has all of it. What an earlier profile added counts as the pod's own.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ __all__ = ["Recreation", "from_template"]
 
 
 def from_template(template: Pod, running: Pod) -> Pod:
-    """The pod that a workload creates in place of one of its pods."""
+    """Return the pod that a workload creates to replace one of its pods."""
     own = (running.metadata and running.metadata.labels) or {}
     added = {key: value for key, value in own.items() if key in CONTROLLER_LABELS}
     if not added:
@@ -39,9 +40,9 @@ def from_template(template: Pod, running: Pod) -> Pod:
 
 
 class Recreation:
-    """Takes off a pod what the function added to it under a profile.
+    """Removes from a pod what the function added to it under a profile.
 
-    ``labels``: those that it may have added.
+    ``labels``: keys and values that it may have added.
     """
 
     def __init__(self, matcher: Matcher) -> None:
@@ -58,7 +59,7 @@ class Recreation:
         ]
 
     def of(self, pod: Pod, namespace_labels: Labels) -> Pod:
-        """The pod as it is created again, as far as it tells itself."""
+        """Return the pod as it would be created again, judged by the running pod alone."""
         metadata, spec = pod.metadata or Metadata(), pod.spec or Spec()
         bare = replace(
             metadata,
@@ -68,7 +69,7 @@ class Recreation:
         unplaced = spec
         for placement in self._placements:
             unplaced = placement.taken_off(unplaced)
-        # With the record, so that the draws are those of its creation.
+        # This pod keeps its record, so percentages apply as they did at its creation.
         bare_pod = Pod(bare, unplaced)
         decision = decide(bare_pod, namespace_labels, self._matcher, None)
         effects = [each for each in decision.effects if each.result == "added"]
@@ -93,7 +94,7 @@ class Recreation:
 
 
 class _Placement:
-    """What a policy adds to the spec of a pod that has nothing."""
+    """What a policy adds to an empty pod spec."""
 
     def __init__(self, node: VirtualNode, policy: Policy) -> None:
         added = {each["path"]: each["value"] for each in place(Spec(), policy, node)}
@@ -105,7 +106,7 @@ class _Placement:
         ) or []
 
     def is_on(self, spec: Spec) -> bool:
-        """Whether a pod has all of it."""
+        """Whether a spec has all of it."""
         return (
             self._node_selector <= (spec.node_selector or {}).items()
             and all(
@@ -116,7 +117,7 @@ class _Placement:
         )
 
     def taken_off(self, spec: Spec) -> Spec:
-        """The spec without what is in it of this."""
+        """Return the spec without any of it."""
         tolerations = [
             own
             for own in spec.tolerations or ()
@@ -155,5 +156,5 @@ def _same(own: PodToleration, other: Toleration) -> bool:
 def _without(
     own: Mapping[str, str] | None, entries: Collection[tuple[str, str]]
 ) -> dict[str, str] | None:
-    """The entries but these; None if no other is left."""
+    """Return ``own`` without these entries, or None if nothing is left."""
     return {key: value for key, value in (own or {}).items() if (key, value) not in entries} or None

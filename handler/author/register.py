@@ -1,4 +1,4 @@
-"""``register``: the registration, narrowed to a profile."""
+"""``register``: prints the webhook's registration, narrowed to a profile."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _UNTRUSTED = Message(
 
 
 def add_to(commands: Any) -> None:
-    """Add the command to those of the command line."""
+    """Add the command to the command line."""
     parser = commands.add_parser(
         "register",
         help=Message("print a registration that is narrowed to a profile"),
@@ -88,7 +88,10 @@ def _registration(text: str) -> dict[str, Any]:
 
 
 def _trusts(registration: dict[str, Any]) -> bool:
-    """Whether the certificate can be verified: that of a URL by the API server's own CAs."""
+    """Whether kube-apiserver can verify the function's certificate.
+
+    For a URL it can do so without a caBundle, by its own CAs.
+    """
     if "cert-manager.io/inject-ca-from" in registration["metadata"].get("annotations", {}):
         return True
     called = [webhook["clientConfig"] for webhook in registration["webhooks"]]

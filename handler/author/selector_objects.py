@@ -1,6 +1,6 @@
-"""Selector objects of the CRD form of the ECI profile (460223), as selectors of a profile.
+"""Converts Selector objects of the ECI profile's CRD form (460223) to selectors of a profile.
 
-Where 460223 says nothing, they mean what the component's source, aliyuneci/eci-profile, does.
+Where 460223 does not specify what they mean, the component's source does (aliyuneci/eci-profile).
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ _WRITTEN = {ours: theirs for theirs, ours in _SIDES.items()}
 _FIELDS = ("apiVersion", "kind", "metadata", "spec", "status")
 _EFFECTS = ("annotations", "labels")
 _RATIOS = ("cpuRatio", "memoryRatio")
-# Of several policies the component takes the first of these (findExecutor in pkg/policy).
+# If an object has several policies, the component uses the first of these (findExecutor in
+# pkg/policy).
 _PRECEDENCE: tuple[Policy, ...] = ("fair", "virtualNodeOnly", "normalNodeOnly", "normalNodePrefer")
 _AT_BINDING = ("fair", "normalNodePrefer")
-_MOST_COMPARED = 300  # each with each other, which takes about 5 us
+_MOST_COMPARED = 300  # selectors, in pairs; each pair takes about 5 us
 
 _NO_COUNTERPART = Message("has no counterpart in a profile, left out")
 _UNKNOWN = Message("unknown field, left out")
@@ -40,10 +41,11 @@ _SEVERITIES = {"lost": Message("lost"), "note": Message("note")}
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """What there is to say of an object.
+    """A message about the conversion of an object.
 
-    ``severity``: ``lost`` for what could not be converted. ``index`` is the object's place among
-    all of them, ``location`` leads to what it is about; ``at_key``: to the last key on that path.
+    ``severity``: ``lost`` for what could not be converted. ``index``: the object's index in the
+    input. ``location``: the field that the message is about, also as the text ``path``.
+    ``at_key``: whether it is about the field's key, not its value.
     """
 
     severity: Literal["lost", "note"]
@@ -55,7 +57,7 @@ class Remark:
     name: str = ""
 
     def told(self, language: Language) -> str:
-        """The remark in a language."""
+        """Return the remark as a line in a language."""
         severity = translated(_SEVERITIES[self.severity], language)
         message = translated(self.message, language)
         parts = (severity, f"{KIND} {self.name}".rstrip(), self.path, message)
@@ -64,18 +66,21 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """The selectors as a profile has them, in the order in which they count, and the remarks."""
+    """The selectors in the format of a profile, in order of precedence, and the remarks."""
 
     selectors: list[dict[str, Any]] = field(default_factory=list)
     remarks: list[Remark] = field(default_factory=list)
 
 
 class _LostError(Exception):
-    """The whole object can't be converted."""
+    """The whole object cannot be converted."""
 
 
 def convert_objects(objects: Sequence[Mapping[str, Any]]) -> Conversion:
-    """Convert all of them. One of which it isn't certain what it matches is left out whole."""
+    """Convert Selector objects.
+
+    An invalid object is left out as a whole, since it is uncertain what it matches.
+    """
     conversion = Conversion()
     name_of = _names(objects)
     taken: set[str] = set()
@@ -94,9 +99,9 @@ def convert_objects(objects: Sequence[Mapping[str, Any]]) -> Conversion:
 
 
 def overlap(selectors: Iterable[Selector]) -> tuple[str, str] | None:
-    """The names of two selectors that can match one pod, or None if each pod has one at most.
+    """Return the names of two selectors that can match the same pod, or None if there are none.
 
-    Of very many the first two are named, unseen.
+    More than 300 selectors are not compared; the first two are returned.
     """
     all_ = list(selectors)
     for one, other in combinations(all_, 2):
@@ -109,7 +114,10 @@ def overlap(selectors: Iterable[Selector]) -> tuple[str, str] | None:
 
 
 def _names(objects: Iterable[Mapping[str, Any]]) -> Callable[[Mapping[str, Any]], str]:
-    """What tells each object's name: with its namespace where several namespaces have the name."""
+    """Return a function that gives an object's name.
+
+    It includes the namespace if several namespaces have an object of this name.
+    """
 
     def parts(value: Mapping[str, Any]) -> tuple[str, str]:
         metadata = value.get("metadata")
@@ -174,7 +182,7 @@ def _convert(
 
 
 def _spec(spec: Mapping[str, Any], remarks: list[Remark]) -> Iterator[tuple[str, Any]]:
-    """The fields of a selector, but for its name."""
+    """Yield the fields of a selector, except for its name."""
     told = _Teller(spec, remarks)
     sides = [each for each in _SIDES if spec.get(each) is not None]
     for side in sides:
@@ -200,7 +208,7 @@ def _spec(spec: Mapping[str, Any], remarks: list[Remark]) -> Iterator[tuple[str,
 
 @dataclass(frozen=True, slots=True)
 class _Teller:
-    """Makes remarks on the fields of a spec."""
+    """Adds remarks about the fields of a spec."""
 
     spec: Mapping[str, Any]
     remarks: list[Remark]
@@ -219,7 +227,7 @@ class _Teller:
 
 
 def _policy(written: Any, told: _Teller) -> tuple[Policy, Any]:
-    """Which policy counts, and how it is written here; what is no policy at all as it is."""
+    """Return the policy that applies, and its form in a profile. Invalid values are not changed."""
     if not isinstance(written, dict):
         return DEFAULT_POLICY, written
     for key in written:
@@ -246,7 +254,7 @@ def _policy(written: Any, told: _Teller) -> tuple[Policy, Any]:
 
 
 def _effect(written: Any, policy: Policy, told: _Teller) -> Any:
-    """The effect as it is written here; what is no effect at all as it is."""
+    """Return an effect in its form in a profile. Invalid values are not changed."""
     if not isinstance(written, dict):
         return written
     for key in written:

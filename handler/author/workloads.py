@@ -1,4 +1,4 @@
-"""The pods that a manifest makes: a Pod itself, or the pod template of a workload."""
+"""Reads the pods that manifests create: a Pod, or the pod template of a workload."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TEMPLATES: Mapping[str, tuple[str, ...]] = {
     "Job": ("spec", "template"),
     "CronJob": ("spec", "jobTemplate", "spec", "template"),
 }
-"""Where each kind of Kubernetes' own has its pod or pod template. Other kinds are searched."""
+"""The path to the pod template in each built-in kind, empty for Pod. Other kinds are searched."""
 _GROUPS = ("", "apps", "batch", "extensions")
 _STEP = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")
 _DEEPEST = 10  # levels of an object that are searched for pod templates
@@ -42,7 +42,7 @@ _NAMES = {
 
 
 class PodError(ValueError):
-    """A manifest's pod can't be read; the message names the reason, ``position`` where it is."""
+    """A manifest's pod cannot be read. ``position`` is the line and column of the error."""
 
     def __init__(self, message: Message, position: Position) -> None:
         super().__init__(message)
@@ -52,11 +52,11 @@ class PodError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class PlannedPod:
-    """A pod as its creation would be reviewed, and the manifest that it is of.
+    """A pod as it would be reviewed at creation, and the kind and name of the object it is from.
 
-    It has the labels that its controller adds, as far as they are known; of ``unknown`` only the
-    keys are. ``labels_complete``: there are no others. ``template`` is where it is in a manifest
-    that has several.
+    It has the labels that its controller adds, if their values are known in advance. ``unknown``
+    has the keys of those with other values. ``labels_complete``: whether no other label is added.
+    ``template`` is the path to the pod template if the manifest has several.
     """
 
     kind: str
@@ -70,7 +70,7 @@ class PlannedPod:
 
 
 def read_pods(text: str) -> Iterator[PlannedPod]:
-    """Read the pods of a YAML stream; objects without a pod template are passed over.
+    """Read the pods of a YAML stream. Objects without a pod template are skipped.
 
     Raises PodError.
     """
@@ -92,7 +92,7 @@ def read_pods(text: str) -> Iterator[PlannedPod]:
 
 
 def _templates(value: Mapping[str, Any]) -> Iterator[Location]:
-    """Where an object has pod templates: under a key such as ``template``, with containers."""
+    """Yield the paths to pod templates: objects with containers under a key like ``template``."""
     waiting: list[tuple[Location, Any]] = [((), value)]
     while waiting:
         at, each = waiting.pop()
@@ -177,7 +177,7 @@ def _dotted(keys: Location) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The value with numbers as JSON and YAML write them."""
+    """Return the value with each Decimal as a float, which JSON and YAML can represent."""
     match value:
         case dict():
             return {key: _plain(item) for key, item in value.items()}
@@ -190,9 +190,10 @@ def _plain(value: Any) -> Any:
 
 
 def _follow(path: str, value: Any) -> tuple[Location, Any]:
-    """The place that a path of msgspec names, and the value there.
+    """Return the location that a path in an error of msgspec refers to, and the value there.
 
-    It writes ``[...]`` for a key of a map, all of which have strings here.
+    msgspec writes ``[...]`` for any key of a map. Maps have only strings as values here, so the key
+    is that of a value that is not a string.
     """
     location: list[int | str] = []
     for name, index in _STEP.findall(path):

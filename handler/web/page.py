@@ -1,4 +1,4 @@
-"""The page for those who write profiles: what it shows, and what it asks the function."""
+"""The web page for editing profiles, and the answers to its requests."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from ..profiles.parse import KEYS, parse
 __all__ = ["EXAMPLES", "Page"]
 
 EXAMPLES = ("seed", "gpu", "arm", "fair", "audit")
-"""The examples to start from: files in ``static/examples``, in the order of the page."""
+"""The examples on the page, in its order: names of files in ``static/examples``."""
 
-_MOST_BYTES = 1536 * 1024  # as large as an object of Kubernetes may be
-_MOST_PODS = 100  # each is explained by all selectors, of which there may be thousands
-_MOST_NAMESPACES = 20  # that one question makes the function read
-_MOST_CHANGED = 1_000  # lines, to find the differences; the time may grow with their square
+_MOST_BYTES = 1536 * 1024  # the largest object that Kubernetes accepts
+_MOST_PODS = 100  # each is compared with every selector, of which there may be thousands
+_MOST_NAMESPACES = 20  # read for one request
+_MOST_CHANGED = 1_000  # lines to compare; the time can grow with their square
 _CONTEXT = 3  # lines around a difference
 _STATIC = Path(__file__).parent / "static"
 _PART = re.compile(r"\{\{(\w+)\}\}")
@@ -49,10 +49,10 @@ _PART = re.compile(r"\{\{(\w+)\}\}")
 
 @validated(frozen=True, slots=True, config={"alias_generator": to_camel})
 class _Question:
-    """What one has written: the data of a profile, pods in YAML, and labels of namespaces.
+    """A request to explain: the data of a profile, pods in YAML, and labels of namespaces.
 
-    The labels of other namespaces than those are the ones that the function knows. ``language``
-    is that of the messages in the answer.
+    The labels of other namespaces are read from the store. ``language`` is that of the messages in
+    the answer.
     """
 
     profile: dict[StrictStr, StrictStr]
@@ -66,7 +66,11 @@ _QUESTION = TypeAdapter(_Question)
 
 @dataclass(slots=True)
 class _Reading:
-    """What a question has, as far as it could be read. ``taken``: what a whole object had in it."""
+    """A parsed request, with the errors in it.
+
+    ``taken``: the contents of the ConfigMap if ``selectors`` was a whole object. ``given``: labels
+    of namespaces in the request. ``listed``: the names of all namespaces, None if unknown.
+    """
 
     data: Mapping[str, object]
     taken: Mapping[str, Any] | None = None
@@ -79,10 +83,10 @@ class _Reading:
 
 
 class Page:
-    """The page and its answers, as JSON has them.
+    """The page, and the answers to its requests as objects for JSON.
 
-    ``listed`` returns the names of all namespaces that are known, where there is such a list; it
-    may raise SourceError. Without, the store says which it knows.
+    ``listed`` returns the names of all known namespaces and may raise SourceError. Without it, a
+    namespace is known if the store can read it.
     """
 
     def __init__(
@@ -96,8 +100,11 @@ class Page:
         self._listed = listed
 
     async def html(self) -> tuple[bytes, Mapping[str, str]]:
-        """The page, and its headers. Its policy lets in just what has the nonce of this answer."""
-        parts = await asyncio.to_thread(_parts)  # at first it takes 10 ms, which reviews don't wait
+        """Return the page and its headers.
+
+        Its Content-Security-Policy allows only scripts and styles with the nonce of this response.
+        """
+        parts = await asyncio.to_thread(_parts)  # 10 ms the first time; reviews must not wait
         nonce = secrets.token_urlsafe(18)
         policy = "; ".join(
             (
@@ -120,9 +127,9 @@ class Page:
         }
 
     async def profile(self) -> Mapping[str, Any]:
-        """The profile as it was last read, and what is in force. Raises LoadError.
+        """Return the profile as it was last read, and the number of selectors in force.
 
-        Its diagnostics have ``messages``, by language.
+        The diagnostics have ``messages`` by language. Raises LoadError if it was never read.
         """
         state = await self._store.profile()
         diagnostics = await self._executor.run(examine, state.config_map.data)
@@ -146,9 +153,9 @@ class Page:
         }
 
     async def explain(self, body: bytes) -> Mapping[str, Any]:
-        """What the profile in a body does to the pods in it, or what is wrong with either.
+        """Explain what the profile in a body does to the pods in it, or report the errors in them.
 
-        Raises ValueError if the body is not as the page writes it, or longer than 1.5 MiB.
+        Raises ValueError if the body does not have the page's format or is longer than 1.5 MiB.
         """
         if len(body) > _MOST_BYTES:
             raise ValueError(f"the body must have at most {_MOST_BYTES} bytes, it has {len(body)}")
@@ -171,11 +178,11 @@ class Page:
         return await self._executor.run(_answer, reading, known, loaded)
 
     async def plan(self, body: bytes) -> Mapping[str, Any]:
-        """What a profile would change: the one in a body, for the objects that follow it there.
+        """Plan what the profile in a body would change for the objects in it.
 
-        The body's first line is the data of the profile, in JSON; all else is what
-        ``kubectl get -o json`` writes. Raises ValueError if the body is not like that, and
-        LoadError.
+        The first line of the body is JSON with the data of the profile. The rest is the output of
+        ``kubectl get -o json``. Raises ValueError if the first line is not like this, and
+        LoadError if the current profile was never read.
         """
         state = await self._store.profile()
         current = Profile() if state.matcher is None else state.matcher.profile
@@ -211,7 +218,7 @@ class Page:
         return reading
 
     async def _labels(self, name: str, listed: Collection[str] | None) -> Mapping[str, str] | None:
-        """The labels of a namespace, None if they aren't known."""
+        """Return the labels of a namespace, or None if they are unknown."""
         if listed is not None and name not in listed:
             return None
         try:
@@ -221,14 +228,14 @@ class Page:
 
 
 def _planned(body: bytes, current: Profile) -> Mapping[str, Any]:
-    from .planned import planned  # with what it needs: only for those who ask for a plan
+    from .planned import planned  # imported only if a plan is requested, with its dependencies
 
     return planned(body, current)
 
 
 @cache
 def _parts() -> Sequence[bytes]:
-    """The page, read when it is first asked for, without its nonce: that goes in between."""
+    """Return the parts of the page between which the nonce goes. Read once, when first needed."""
     texts = {
         "style": _file("page.css"),
         "editor": _file("editor.js"),
@@ -251,7 +258,7 @@ def _json(value: object) -> str:
 
 
 def _example(name: str) -> Mapping[str, Any]:
-    """An example: a ConfigMap, Namespaces, and the pods, each a document of a file."""
+    """Read an example: a YAML file of a ConfigMap, then Namespaces and pods or workloads."""
     documents = _file(f"examples/{name}.yaml").split("\n---\n")
     manifests = [manifest for text in documents for manifest in read_manifests(text)]
     return {
@@ -266,7 +273,7 @@ def _example(name: str) -> Mapping[str, Any]:
 
 
 def _namespaces(manifests: Sequence[Manifest]) -> dict[str, Mapping[str, str]]:
-    """The labels of the Namespaces, as far as they are texts."""
+    """Return the labels of the Namespaces by name, without values that are not strings."""
     return {
         each.name: {key: value for key, value in labels.items() if isinstance(value, str)}
         for each in manifests
@@ -280,7 +287,7 @@ def _texts(data: Mapping[str, object]) -> dict[str, str]:
 
 
 def _unpacked(data: Mapping[str, str]) -> _Reading:
-    """The data of a profile; of a whole object instead of selectors, what it has in it."""
+    """Return the data of a profile, or that of the ConfigMap if ``selectors`` is a whole object."""
     text = data.get("selectors", "")
     if "ConfigMap" not in text:
         return _Reading(data)
@@ -292,7 +299,8 @@ def _unpacked(data: Mapping[str, str]) -> _Reading:
         found = manifest.value.get("data")
         if manifest.kind == "ConfigMap" and isinstance(found, dict) and "selectors" in found:
             texts = _texts(found)
-            if len(texts) != len(found.keys() & set(KEYS)):  # a value that is none stays in sight
+            # Keep values of other types, so that they are reported.
+            if len(texts) != len(found.keys() & set(KEYS)):
                 return _Reading(found)
             namespace = manifest.metadata.get("namespace")
             name = f"{namespace}/{manifest.name}" if namespace else manifest.name
@@ -341,7 +349,7 @@ def _answer(
 def _changes(
     loaded: Mapping[str, str], data: Mapping[str, object], language: Language
 ) -> list[Mapping[str, Any]]:
-    """How the profile differs from the one that was loaded, for each key that does."""
+    """Return the differences from the loaded profile, for each key that differs."""
     compared = ((key, loaded.get(key, ""), data.get(key, "")) for key in KEYS)
     return [
         {"key": key, "lines": [translated(line, language) for line in _differences(old, new)]}
@@ -351,12 +359,12 @@ def _changes(
 
 
 def _differences(before: str, after: str) -> list[str]:
-    """The lines of a unified diff without its head and line numbers."""
+    """Return the lines of a unified diff, without header and line numbers."""
     old, new = before.splitlines(), after.splitlines()
     first = next((n for n, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), None)
     if first is None:
         first = min(len(old), len(new))
-    last, most = 0, min(len(old), len(new)) - first  # lines at the end that are the same
+    last, most = 0, min(len(old), len(new)) - first  # equal lines at the end
     while last < most and old[-1 - last] == new[-1 - last]:
         last += 1
     start, end = max(first - _CONTEXT, 0), max(last - _CONTEXT, 0)

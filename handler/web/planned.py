@@ -1,4 +1,4 @@
-"""The plan of an edit that the page shows: that of the command line, for a pasted cluster."""
+"""Makes the plan that the page shows: like ``plan``, for the objects in a request."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from ..profiles.parse import ProfileError, parse
 
 __all__ = ["planned"]
 
-# So that one question costs 2 s and 64 MB at most.
+# With these limits, a request takes at most 2 s and 64 MB.
 _MOST_BYTES = 8 * 2**20
-_MOST_VALUES = 300_000  # in JSON; each has up to 160 bytes in memory
+_MOST_VALUES = 300_000  # of JSON; each takes up to 160 bytes in memory
 _MOST_OBJECTS = 20_000
-_MOST_WORK = 400_000  # pods that differ, times the requirements and entries of both profiles
-# What an answer has of it, so that a browser can show it.
+_MOST_WORK = 400_000  # distinct pods, times the requirements and entries of both profiles
+# Limits of the answer, so that a browser can display it.
 _MOST_WORKLOADS = 100
-_MOST_CHANGES = 10  # of a workload
-_MOST_EFFECTS = 10  # of a change
+_MOST_CHANGES = 10  # for each workload
+_MOST_EFFECTS = 10  # for each change
 
 
 @validated(frozen=True, slots=True)
@@ -43,11 +43,11 @@ _HEAD = TypeAdapter(_Head)
 
 
 def planned(body: bytes, current: Profile) -> Mapping[str, Any]:
-    """The plan, as ``plan --output json`` has it, with the largest workloads' changes alone.
+    """Return the plan as in ``plan --output json``, limited to the workloads with the most pods.
 
-    ``more`` is how many workloads, changes or effects are left out at a place. If the profile or
-    the objects can't be read, or are too large, there is an ``error`` instead. Raises ValueError
-    if the body is not as the page writes it.
+    ``more`` is the number of workloads, changes or effects that are left out of a list. If the
+    profile or the objects cannot be read or are too large, the answer is an ``error``. Raises
+    ValueError if the first line of the body does not have the page's format.
     """
     first, _, text = body.partition(b"\n")
     try:
@@ -82,7 +82,7 @@ def _plan(head: _Head, text: bytes, current: Profile) -> Mapping[str, Any]:
 def _check_size(text: bytes) -> None:
     if len(text) > _MOST_BYTES:
         raise _too_large(Message("more than {most} bytes", most=_MOST_BYTES))
-    # Those within strings are counted too.
+    # An upper bound, since these characters also occur in strings.
     if sum(map(text.count, (b"{", b"[", b","))) > _MOST_VALUES:
         raise _too_large(Message("more than {most} values", most=_MOST_VALUES))
     try:

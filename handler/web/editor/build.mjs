@@ -1,4 +1,4 @@
-// Bundle the editor into the file named by the first argument, with the licences of what is in it.
+// Bundles the editor, with the licences of its packages, into the file named by the first argument.
 import { readFileSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";
 
@@ -27,6 +27,6 @@ for (const name of [...names].sort()) {
 }
 const notices = [...licences].map(([text, packages]) => `${packages.join(", ")}\n${text}`);
 const notice = `Made by \`make page\` from handler/web/editor. It contains:\n\n${notices.join("\n\n")}`;
-// It becomes part of a script element, which the first such tag in it would end.
+// The page inlines the code in a script element, which this tag would end.
 const code = outputFiles[0].text.replaceAll("</script", "<\\/script");
 writeFileSync(process.argv[2], `/*!\n${notice.replaceAll("*/", "* /")}\n*/\n${code}`);

@@ -1,4 +1,4 @@
-// A text editor for JSON and YAML. The page uses this and nothing else of CodeMirror.
+// A text editor for JSON and YAML, based on CodeMirror. The page uses CodeMirror only through this file.
 import { defaultKeymap, history, historyKeymap, isolateHistory } from "@codemirror/commands";
 import { yaml } from "@codemirror/lang-yaml";
 import { bracketMatching, HighlightStyle, indentOnInput, indentUnit, syntaxHighlighting } from "@codemirror/language";
@@ -10,7 +10,7 @@ import { tags } from "@lezer/highlight";
 
 const silent = Annotation.define();
 
-// By class, so that the colours of both schemes are in the page's style.
+// Uses classes, so that the page's style defines the colours of the light and dark schemes.
 const colours = HighlightStyle.define([
   { tag: tags.propertyName, class: "tok-key" },
   { tag: [tags.string, tags.special(tags.string)], class: "tok-string" },
@@ -19,11 +19,11 @@ const colours = HighlightStyle.define([
   { tag: [tags.keyword, tags.meta, tags.labelName, tags.typeName], class: "tok-meta" },
 ]);
 
-// Where a browser itself replaces highlighted text, it adds inline styles, which the page's policy forbids.
+// A browser that replaces highlighted text by itself adds inline styles, which the page's Content-Security-Policy forbids.
 const replaceText = EditorView.domEventHandlers({
   beforeinput(event, view) {
     if (event.inputType !== "insertText" || !event.data || event.isComposing) return false;
-    if (view.state.selection.main.empty) { // or the browser has not yet told what is selected
+    if (view.state.selection.main.empty) { // or the editor does not know the browser's selection yet
       const { anchorNode, anchorOffset, focusNode, focusOffset, isCollapsed } = document.getSelection();
       if (isCollapsed || !view.contentDOM.contains(anchorNode) || !view.contentDOM.contains(focusNode)) return false;
       view.dispatch({ selection: { anchor: view.posAtDOM(anchorNode, anchorOffset), head: view.posAtDOM(focusNode, focusOffset) } });
@@ -34,7 +34,7 @@ const replaceText = EditorView.domEventHandlers({
 });
 
 /**
- * Make an editor in `parent`. `changed` is called when the text changes, by the user or by `set`. `phrases` translate CodeMirror's own texts. Tab moves the focus, so that the keyboard is not trapped.
+ * Creates an editor in `parent`. `changed` is called when the text changes, by the user or by `set`. `phrases` has translations of CodeMirror's texts. Tab moves the focus, so that keyboard users can leave the editor.
  */
 export function createEditor({ parent, label, nonce, changed, phrases = {} }) {
   const language = new Compartment();
@@ -77,7 +77,7 @@ export function createEditor({ parent, label, nonce, changed, phrases = {} }) {
     return Math.min(found.from + Math.max(column - 1, 0), found.to);
   }
 
-  // To the end of the word or the quoted text, so that there is something to underline.
+  // Returns the end of the word or quoted string at `from`, so that there is something to underline.
   function end(from) {
     const line = view.state.doc.lineAt(from);
     const rest = line.text.slice(from - line.from);
@@ -89,7 +89,7 @@ export function createEditor({ parent, label, nonce, changed, phrases = {} }) {
     get text() {
       return view.state.doc.toString();
     },
-    /** Replace the text. If it is `quiet`, `changed` isn't called; if it is the `first` one, it can't be undone. */
+    /** Replaces the text. If `quiet`, `changed` isn't called. If `first`, the user can't undo it. */
     set(text, { quiet = false, first = false } = {}) {
       if (text === this.text) return;
       view.dispatch({
@@ -99,7 +99,7 @@ export function createEditor({ parent, label, nonce, changed, phrases = {} }) {
         annotations: [isolateHistory.of("full"), Transaction.addToHistory.of(!first), ...(quiet ? [silent.of(true)] : [])],
       });
     },
-    /** Underline problems: `severity` is "error" or "warning", `line` and `column` count from 1. */
+    /** Underlines problems. `severity` is "error" or "warning"; `line` and `column` start at 1. */
     mark(problems) {
       const diagnostics = problems.map(({ severity, message, ...position }) => {
         const from = offset(position);

@@ -5,7 +5,7 @@ const NONCE = document.currentScript.nonce;
 const KEYS = document.getElementById("keys").dataset.keys.split(" ");
 const NAME_LABEL = "kubernetes.io/metadata.name";
 const RECORD = "+    eci-profile/selectors:";
-const LONGEST = 1536 * 1024; // characters of a link's content, as many as the function reads
+const LONGEST = 1536 * 1024; // characters in a decompressed link; the function accepts as many bytes
 const SAMPLE = `apiVersion: v1
 kind: Pod
 metadata:
@@ -21,11 +21,11 @@ spec:
 const $ = (id) => document.getElementById(id);
 const editors = {};
 let language = "en";
-let loaded = null; // the profile as the function has it
-let answer = null; // to what is in the editors
+let loaded = null; // the function's profile
+let answer = null; // for the current text of the editors
 let good = null; // the last answer without errors
-let start = null; // the profile that was loaded or chosen last: what differs from it is the user's
-let labels = {}; // of namespaces, as entered here
+let start = null; // the profile that was last loaded or chosen; any difference from it is the user's edit
+let labels = {}; // of namespaces, as entered by the user
 let offline = "";
 let shownKey = "selectors";
 let shownPod = "";
@@ -54,7 +54,7 @@ function icon(name) {
   return svg;
 }
 
-// Keys of labels may be wider than a phone: a line may end after their prefix, not within a word.
+// Label keys can be wider than a phone's screen. Lines may break after the prefix, not within a word.
 function keyed(text) {
   return text.split(/(?<=[/])/).flatMap((part, index) => (index ? [element("wbr"), part] : [part]));
 }
@@ -62,18 +62,18 @@ function keyed(text) {
 const code = (text, className = "") => element("code", { className }, ...keyed(text));
 const tag = (tone, text) => element("span", { className: `tag ${tone}`, textContent: text });
 
-// --- What is kept ---------------------------------------------------------------------------
+// --- Storage and links ------------------------------------------------------------------------
 
 function remembered(storage, key, value) {
   try {
     if (value === undefined) return JSON.parse(window[storage].getItem(`eci-profile/${key}`));
     if (value === null) window[storage].removeItem(`eci-profile/${key}`);
     else window[storage].setItem(`eci-profile/${key}`, JSON.stringify(value));
-  } catch { /* a browser may keep nothing, or not as much */ }
+  } catch { /* storage can be disabled or full */ }
   return null;
 }
 
-// The workloads for the next visit too; a profile that isn't in force only for this tab.
+// Keeps the workloads for the next visit, but an edited profile for this tab only.
 function remember() {
   remembered("localStorage", "pod", { pod: editors.pod.text, labels });
   remembered("sessionStorage", "profile", edited() ? written() : null);
@@ -99,7 +99,7 @@ async function unpacked(text, stream) {
   let found = "";
   for await (const part of new Blob([bytes]).stream().pipeThrough(stream)) {
     found += decoder.decode(part, { stream: true });
-    if (found.length > LONGEST) throw new Error("too long"); // a small link may unpack to anything
+    if (found.length > LONGEST) throw new Error("too long"); // a short link can decompress to any size
   }
   return found + decoder.decode();
 }
@@ -122,9 +122,9 @@ async function linked() {
   }
 }
 
-// --- What is copied ---------------------------------------------------------------------------
+// --- Copying ----------------------------------------------------------------------------------
 
-// A text as a value in YAML, its lines indented by so many spaces.
+// Returns the text as a YAML value, with its lines indented by this number of spaces.
 function block(text, indent) {
   if (!/^[\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd]*$/.test(text)) return JSON.stringify(text);
   const lines = text.trimEnd().split("\n");
@@ -143,7 +143,7 @@ function configMap() {
   return `apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: ${name}\n  namespace: ${namespace}\n${yamlOf(written())}`;
 }
 
-// Keys of the ConfigMap that belong to others stay as they are.
+// Patches an existing ConfigMap, so that keys that are not part of the profile stay unchanged.
 function command() {
   const { namespace, name, data } = loaded ?? { namespace: "kube-system", name: "eci-profile", data: {} };
   const profile = written();
@@ -157,7 +157,7 @@ function command() {
 
 async function copy(text, said = "copied") {
   if (navigator.clipboard) await navigator.clipboard.writeText(text);
-  else { // without TLS a browser has no other way
+  else { // without TLS there is no navigator.clipboard
     const area = element("textarea", { value: text, className: "invisible" });
     document.body.append(area);
     area.select();
@@ -174,7 +174,7 @@ function toast(text) {
   toast.timer = setTimeout(() => { shown.textContent = ""; }, 4000);
 }
 
-// Ask before the user's own changes are replaced.
+// Asks before the user's edits are replaced.
 async function mayReplace() {
   if (start === null || same(written(), start)) return true;
   const dialog = $("ask");
@@ -211,9 +211,9 @@ function tabs(list, entries, chosen, choose) {
   else if (selected && list.scrollWidth > list.clientWidth) list.scrollLeft = selected.offsetLeft - list.offsetLeft - list.clientWidth / 3;
 }
 
-// --- What is wrong ----------------------------------------------------------------------------
+// --- Problems ---------------------------------------------------------------------------------
 
-// What the loaded profile has may be no text at all, so while it is unchanged its own diagnostics count.
+// While the profile is unchanged, its diagnostics from loading apply: they include values that are not text, which the editors can't show.
 function diagnostics() {
   return edited() || !loaded ? (answer?.diagnostics ?? []) : loaded.diagnostics.map((each) => ({ ...each, message: each.messages[language] }));
 }
@@ -248,7 +248,7 @@ function problemList(found) {
 
 const counted = (count) => say(count === 1 ? "error" : "errors", count);
 
-// --- The editors ------------------------------------------------------------------------------
+// --- Editors ----------------------------------------------------------------------------------
 
 function showKey(key) {
   shownKey = key;
@@ -292,9 +292,9 @@ function diffOf(lines, label) {
   return element("div", { className: "diff", tabIndex: 0, attributes: { role: "region", "aria-label": label } }, ...shown);
 }
 
-// --- The namespaces ---------------------------------------------------------------------------
+// --- Namespaces -------------------------------------------------------------------------------
 
-const rows = new Map(); // by name; they stay while one writes in them
+const rows = new Map(); // by name; reused, so that the user can go on typing in them
 
 function row(name) {
   const input = element("textarea", { rows: 1, spellcheck: false, attributes: { autocapitalize: "off" } });
@@ -341,7 +341,7 @@ function showNamespaces() {
   if (items.length !== list.children.length || items.some((item, index) => item !== list.children[index])) list.replaceChildren(...items);
 }
 
-// --- The result -------------------------------------------------------------------------------
+// --- Result -----------------------------------------------------------------------------------
 
 const idOf = (pod, index) => `${index} ${pod.kind} ${pod.namespace}/${pod.name}`;
 const nodeOf = (placement) => (placement.virtualNode ? say("namedNode", placement.virtualNode) : say("virtualNode"));
@@ -353,7 +353,7 @@ function refusal({ key, actual, expected, unsupported }) {
   return key ? say("refusedKey", key, JSON.stringify(actual), JSON.stringify(expected)) : say("refusedAffinity");
 }
 
-// Where the pod runs by what is known: a tone, an icon, and the answer with its reason.
+// Where the pod runs, judged by what is known: tone, icon, title and reason.
 function placed(pod) {
   const { placement, selectors } = pod;
   const audited = selectors.filter((each) => each.matches && each.mode === "audit").map((each) => each.name);
@@ -505,11 +505,11 @@ function showResult() {
   $("result").replaceChildren(...details(pod));
 }
 
-// --- The plan of the edit ---------------------------------------------------------------------
+// --- Plan -------------------------------------------------------------------------------------
 
-const LARGEST = 8 * 2 ** 20; // bytes of the objects, as many as the function reads
-let dump = null; // the objects of a cluster: their name and their bytes
-let plan = null; // the last one, with the profiles that it compares
+const LARGEST = 8 * 2 ** 20; // bytes of the objects; the function accepts no more
+let dump = null; // the cluster's objects: the name of their source, and their bytes
+let plan = null; // the last plan, and the profiles that it compares
 let planFailed = "";
 let planning = false;
 let planShown = [];
@@ -538,7 +538,7 @@ async function makePlan() {
     failed = say("noPlan", error.message);
   }
   planning = false;
-  if (given === dump) { // else it is of other objects
+  if (given === dump) { // unless the objects were replaced meanwhile
     plan = failed ? null : { found, profiles };
     planFailed = failed;
   }
@@ -605,7 +605,7 @@ function showPlan() {
   const wrong = problems().ofProfile.some((each) => each.severity === "error");
   const stale = plan !== null && plan.profiles !== compared();
   const state = [plan, dump, stale, wrong, planning, planFailed, language];
-  if (state.every((each, index) => each === planShown[index])) return; // what one reads stays as it is
+  if (state.every((each, index) => each === planShown[index])) return; // nothing changed, so keep selection and scrolling
   planShown = state;
   $("dump").placeholder = say("dumpHint");
   $("dumped").textContent = dump ? say("dumped", dump.name, Math.ceil(dump.content.size / 1024)) : "";
@@ -636,7 +636,7 @@ function listenForPlan() {
     if (file) take(file.name, file);
     else take(say("pasted"), event.dataTransfer.getData("text/plain"));
   });
-  area.addEventListener("paste", (event) => { // without showing megabytes of it
+  area.addEventListener("paste", (event) => { // not into the field, since it may be megabytes
     const [file] = event.clipboardData.files;
     event.preventDefault();
     take(file ? file.name : say("pasted"), file ?? event.clipboardData.getData("text/plain"));
@@ -652,7 +652,7 @@ function listenForPlan() {
   $("copy-plan-command").addEventListener("click", () => copy($("plan-command").textContent, "copiedCommand"));
 }
 
-// --- All of it --------------------------------------------------------------------------------
+// --- Page -------------------------------------------------------------------------------------
 
 function showState() {
   const state = $("state");
@@ -707,7 +707,7 @@ async function explain() {
   const body = JSON.stringify({ profile: written(), pod: editors.pod.text, namespaces: labels, language });
   try {
     const found = await fetched("explain", { method: "POST", headers: { "content-type": "application/json" }, body });
-    if (number !== asked) return; // a later one is under way
+    if (number !== asked) return; // a newer request is pending
     answer = found;
     offline = "";
     if (found.taken) {
@@ -727,7 +727,7 @@ async function explain() {
 function changed() {
   busy(true);
   remember();
-  if (location.hash) history.replaceState(null, "", location.pathname + location.search); // it says something else
+  if (location.hash) history.replaceState(null, "", location.pathname + location.search); // it no longer matches the editors
   clearTimeout(timer);
   timer = setTimeout(explain, 200);
 }
@@ -776,7 +776,7 @@ function listen() {
     language = language === "en" ? "zh" : "en";
     remembered("localStorage", "language", language);
     speak();
-    explain(); // its messages are in one language
+    explain(); // the answer has messages in one language only
   });
   for (const button of $("ask").querySelectorAll("button")) button.addEventListener("click", () => $("ask").close(button.value));
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") $("examples").open = false; });
@@ -784,7 +784,7 @@ function listen() {
   addEventListener("hashchange", open);
 }
 
-// Show what the address has, or what was here last.
+// Shows the content of the link in the address, or else what the browser stored.
 async function open() {
   const state = location.hash ? await linked() : null;
   const options = { quiet: true, first: loaded === null };
