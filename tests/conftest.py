@@ -24,6 +24,9 @@ SPLIT = {
     *("test_processes", "test_profile_changes", "test_serve", "test_soak"),
 }
 LONGEST = "test_idle"  # so it begins first
+# The folders whose tests count for the coverage of handler/. Measuring the others would take
+# minutes: they run kubectl, browsers and loads, and each process would be slower.
+MEASURED = {"unit", "process"}
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
@@ -49,6 +52,19 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.stem != LONGEST)
+    for item in items:
+        if item.path.parent.name not in MEASURED:
+            item.add_marker("no_cover")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def coverage_of_processes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let coverage be measured in the processes that a test starts only if it counts."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.parent.name not in MEASURED:
+            for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
+                patch.delenv(name, raising=False)
+        yield
 
 
 @pytest.fixture
