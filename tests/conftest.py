@@ -12,6 +12,9 @@ from apiserver import APIServer
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
+# Where this is set, each of the many processes that tests start would compile all of handler/.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # A busy machine is no finding.
 settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]

@@ -20,29 +20,23 @@ from typing import Any
 import go
 import pytest
 import trustme
+from clients import BODY, FILE, HEAD, REVIEW, half_a_request, send
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hosts import SERVE, container
 from server import (
     ROOT,
-    Reply,
     Server,
     checked,
     clean_environment,
     exchange,
     free_port,
-    review_of,
     running,
     wait_until,
 )
 from tls_secret import Secret
 
-FILE = {"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": "k8s/sample/profile.yaml"}
-REVIEW = review_of(
-    {"metadata": {"name": "train", "namespace": "batch", "labels": {"gpu": "a"}}, "spec": {}}
-)
-BODY = json.dumps(REVIEW).encode()
 CLIENTS = 10
 FOLLOW_SECONDS = 2
 
@@ -57,10 +51,6 @@ def serving(secret: Secret, log: Path, **settings: str) -> Iterator[Server]:
     environment = {**FILE, "ECI_PROFILE_TLS_DIR": str(secret.directory), **settings}
     with container(environment, log, tls=secret.client()) as server:
         yield server
-
-
-def send(connection: http.client.HTTPConnection) -> Reply:
-    return exchange(connection, "POST", "/mutate?timeout=5s", BODY)
 
 
 def serial(server: Server) -> int:
@@ -105,15 +95,6 @@ def load(
             thread.join()
 
 
-def test_tls_with_and_without_sni(secret: Secret, log: Path) -> None:
-    with serving(secret, log) as server:
-        assert checked(server.post(REVIEW), REVIEW)["patch"]
-        assert server.request("GET", "/readyz").status == 200
-        by_address = http.client.HTTPSConnection("127.0.0.1", server.port, context=server.tls)
-        assert send(by_address).status == 200  # no SNI is sent for an IP address
-        by_address.close()
-
-
 def test_the_end_of_the_certificate_in_use_is_a_metric(
     secret: Secret, log: Path, tmp_path: Path
 ) -> None:
@@ -134,34 +115,6 @@ def test_the_end_of_the_certificate_in_use_is_a_metric(
 def ends(server: Server) -> float:
     pem = ssl.get_server_certificate(("127.0.0.1", server.port))
     return x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc.timestamp()
-
-
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_tls_1_2_and_later_are_accepted(version: ssl.TLSVersion, secret: Secret, log: Path) -> None:
-    with serving(secret, log) as server:
-        context = secret.client()
-        context.minimum_version = context.maximum_version = version
-        with contextlib.closing(server.connect(context)) as connection:
-            assert send(connection).status == 200
-
-
-@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
-def test_tls_1_1_is_rejected(secret: Secret, log: Path) -> None:
-    with serving(secret, log) as server:
-        context = secret.client()
-        context.set_ciphers("ALL:@SECLEVEL=0")
-        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
-        with pytest.raises(OSError, match=r"protocol version|handshake failure|reset|EOF"):
-            server.connect(context).connect()
-
-
-def test_responses_do_not_wait_for_acknowledgements(log: Path) -> None:
-    """With Nagle's algorithm, the body would wait for Linux's delayed ACK (40 ms) of the head."""
-    with container(FILE, log) as server, contextlib.closing(server.connect()) as connection:
-        began = time.monotonic()
-        for _ in range(100):
-            assert send(connection).status == 200
-        assert time.monotonic() - began < 3
 
 
 def talk(server: Server, done: threading.Event, *, kept: bool) -> int:
@@ -354,7 +307,7 @@ def test_a_session_of_a_removed_client_ca_is_not_resumed(
             socket.create_connection(("127.0.0.1", server.port), timeout=10) as plain,
             client.wrap_socket(plain, server_hostname="localhost", session=session) as connection,
         ):
-            connection.sendall(_HEAD + BODY)
+            connection.sendall(HEAD + BODY)
             response = http.client.HTTPResponse(connection)
             response.begin()
             assert response.status == 200
@@ -412,20 +365,6 @@ def test_sigterm_under_load_loses_no_request(secret: Secret, tmp_path: Path) -> 
         assert served.count(staying) > 200
 
 
-_HEAD = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {len(BODY)}\r\n\r\n".encode()
-
-
-@contextlib.contextmanager
-def half_a_request(server: Server) -> Iterator[ssl.SSLSocket]:
-    assert server.tls
-    with (
-        socket.create_connection(("127.0.0.1", server.port), timeout=20) as plain,
-        server.tls.wrap_socket(plain, server_hostname="localhost") as connection,
-    ):
-        connection.sendall(_HEAD + BODY[:100])
-        yield connection
-
-
 def refused(server: Server) -> bool:
     try:
         server.request("GET", "/healthz")
@@ -469,121 +408,6 @@ def test_immediate_shutdown(signals: Sequence[int], log: Path) -> None:
             server.process.send_signal(number)
             time.sleep(0.3)
         assert server.process.wait(5) == 0
-
-
-def test_invalid_http_is_400(log: Path) -> None:
-    with container(FILE, log) as server:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-            connection.sendall(b"\x16\x03\x01\r\n\r\n")
-            assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
-        assert server.post(REVIEW).status == 200
-
-
-def test_invalid_tls_is_logged_at_debug_level(secret: Secret, log: Path) -> None:
-    with serving(secret, log, ECI_PROFILE_LOG_LEVEL="debug") as server:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-            connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
-            connection.recv(100)
-        messages = [line["message"] for line in server.log_lines()]
-        assert any("handshake failed" in message for message in messages)
-
-
-@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no dual-stack IPv6 support")
-def test_it_also_listens_on_ipv6(log: Path) -> None:
-    with container(FILE, log) as server:
-        connection = http.client.HTTPConnection("::1", server.port, timeout=10)
-        assert exchange(connection, "GET", "/healthz").status == 200
-        connection.close()
-
-
-LIMIT = 100_000
-
-
-def padded(size: int) -> bytes:
-    return BODY + b" " * (size - len(BODY))
-
-
-def chunked(body: bytes, size: int = 5000) -> bytes:
-    chunks = [body[start : start + size] for start in range(0, len(body), size)]
-    return b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in [*chunks, b""])
-
-
-@pytest.mark.parametrize("length", ["content-length", "chunks", "both", "both, chunks first"])
-@pytest.mark.parametrize("size", [LIMIT, LIMIT + 1, 5 * LIMIT])
-def test_a_body_is_413_only_above_the_limit(length: str, size: int, log: Path) -> None:
-    """Also where the Content-Length is smaller than the chunked body."""
-    fields = {
-        "content-length": f"Content-Length: {size}\r\n",
-        "chunks": "Transfer-Encoding: chunked\r\n",
-        "both": "Content-Length: 10\r\nTransfer-Encoding: chunked\r\n",
-        "both, chunks first": "Transfer-Encoding: chunked\r\nContent-Length: 10\r\n",
-    }
-    body = padded(size) if length == "content-length" else chunked(padded(size))
-    with (
-        container({**FILE, "ECI_PROFILE_MAX_BODY": str(LIMIT)}, log) as server,
-        socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection,
-    ):
-        connection.sendall(f"POST / HTTP/1.1\r\nHost: x\r\n{fields[length]}\r\n".encode() + body)
-        response = http.client.HTTPResponse(connection)
-        response.begin()
-        allowed = {413} if size > LIMIT else {200}
-        assert response.status in (allowed | {400} if "both" in length else allowed)
-
-
-def resident(server: Server) -> int:
-    """Return the server's resident memory in bytes."""
-    return 4096 * int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1])
-
-
-def test_bodies_far_beyond_the_limit_take_no_memory(log: Path) -> None:
-    with container({**FILE, "ECI_PROFILE_MAX_BODY": str(LIMIT)}, log) as server:
-        server.post(REVIEW)
-        before = resident(server)
-        for head in ("Content-Length: 200000000", "Transfer-Encoding: chunked"):
-            with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-                connection.sendall(f"POST / HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode())
-                part = b" " * 50_000
-                if "chunked" in head:
-                    part = chunked(part)[: -len(b"0\r\n\r\n")]
-                with contextlib.suppress(OSError):  # the server may stop reading
-                    for _ in range(4000):
-                        connection.sendall(part)
-                with contextlib.suppress(OSError):
-                    assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
-        assert resident(server) < before + 10_000_000
-        assert server.post(REVIEW).status == 200
-
-
-def test_a_client_that_disconnects_midway_does_no_harm(log: Path) -> None:
-    chunks = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n{"
-    with container(FILE, log) as server:
-        for start in (_HEAD + BODY[:100], chunks):
-            for _ in range(3):
-                with socket.create_connection(("127.0.0.1", server.port)) as connection:
-                    connection.sendall(start)
-                    time.sleep(0.1)
-        assert server.post(REVIEW).status == 200
-        assert not [line for line in server.log_lines() if line["level"] == "ERROR"]
-
-
-@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
-def test_stalled_clients_do_not_block_others(tls: bool, secret: Secret, log: Path) -> None:
-    """Before and during the handshake, the head and the body."""
-    with contextlib.ExitStack() as stack:
-        host = serving(secret, log) if tls else container(FILE, log)
-        server = stack.enter_context(host)
-        for number in range(600):
-            connection = stack.enter_context(
-                socket.create_connection(("127.0.0.1", server.port), timeout=10)
-            )
-            connection.sendall([b"", b"\x16\x03\x01" if tls else _HEAD[:30], _HEAD][number % 3])
-        if tls:
-            for _ in range(100):
-                stack.enter_context(half_a_request(server))
-        began = time.monotonic()
-        for _ in range(100):
-            assert server.post(REVIEW).status == 200
-        assert time.monotonic() - began < 5
 
 
 def failed_start(**settings: str) -> str:
