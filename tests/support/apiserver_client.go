@@ -26,6 +26,7 @@ func main() {
 	file := flag.String("review", "", "a file with what to post")
 	burst := flag.Int("burst", 40, "requests at a time, and then as many again")
 	keep := flag.Int("keep", 25, "idle connections")
+	every := flag.Duration("every", 0, "time from the start of a burst to the next, at least")
 	length := flag.Duration("for", 10*time.Second, "")
 	flag.Parse()
 
@@ -61,6 +62,7 @@ func main() {
 	failures, times := []string{}, []float64{}
 	began := time.Now()
 	for time.Since(began) < *length {
+		next := time.After(*every)
 		var all sync.WaitGroup
 		for i := 0; i < *burst; i++ {
 			all.Add(1)
@@ -78,6 +80,7 @@ func main() {
 			}()
 		}
 		all.Wait()
+		<-next
 	}
 	seconds := time.Since(began).Seconds()
 	sort.Float64s(times)
