@@ -244,6 +244,7 @@ def test_api_server_errors_give_503_or_keep_the_last_good_profile(
             began = time.monotonic()
             while time.monotonic() < began + 2:
                 assert placed(server, pod())
+                time.sleep(0.01)
             ready = server.request("GET", "/readyz")
             assert ready.status == 200
             assert reason in ready.json["outdated"]
@@ -299,6 +300,7 @@ def test_a_failing_namespace_beside_a_healthy_one_is_logged_once(
             while time.monotonic() < end:
                 assert placed(server, pod("team-a"))
                 assert placed(server, pod("team-b"))
+                time.sleep(0.01)
             messages = [line["message"] for line in server.log_lines()]
             told = [each for each in messages if "loaded" in each]
             assert told == ["can't be loaded, the last good one stays in force"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import json
 import os
 import random
 import signal
@@ -13,16 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
+from clients import BODY, FILE, REVIEW
 from hosts import container
-from server import Server, checked, exchange, review_of, serving
+from server import Server, checked, exchange, serving, wait_until
 
 CLIENTS = 8
-
-FILE = {"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": "k8s/sample/profile.yaml"}
-REVIEW = review_of(
-    {"metadata": {"name": "train", "namespace": "batch", "labels": {"gpu": "a"}}, "spec": {}}
-)
-BODY = json.dumps(REVIEW).encode()
+PAUSE = 0.01  # seconds that each client waits after a response
 
 
 def workers(server: Server, count: int) -> list[int]:
@@ -52,6 +47,7 @@ class Load:
                 reply = exchange(connection, "POST", "/mutate", BODY)
                 assert "patch" in checked(reply, REVIEW)
                 self.answered.append(time.monotonic())
+                time.sleep(PAUSE)
             except (OSError, http.client.HTTPException):  # noqa: PERF203
                 self.failed.append(time.monotonic())
                 connection.close()
@@ -103,10 +99,11 @@ def test_a_rolling_restart_loses_no_review(tmp_path: Path) -> None:
                 while not done.is_set():
                     server = random.choice(service)  # noqa: S311
                     with contextlib.closing(server.connect()) as connection:
-                        for _ in range(50):
+                        for _ in range(20):
                             reply = exchange(connection, "POST", "/mutate", BODY)
                             assert "patch" in checked(reply, REVIEW)
                             answered.append(server)
+                            time.sleep(PAUSE)
                             if reply.headers.get("connection") == "close":
                                 break
             except BaseException as error:
@@ -121,9 +118,10 @@ def test_a_rolling_restart_loses_no_review(tmp_path: Path) -> None:
             time.sleep(0.5)  # time for the cluster to notice
             service[index] = new
             assert old.process.wait(15) == 0
-        time.sleep(0.5)
-        done.set()
-        for thread in threads:
-            thread.join()
+        try:
+            wait_until(lambda: min(answered.count(server) for server in service) > 50)
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
         assert failures == []
-        assert min(answered.count(server) for server in service) > 50
