@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from apiserver import APIServer
 from bench.cluster_dump import dump
-from cli import run_process
+from cli import run, run_process
 from server import DATA, ROOT, clean_environment
 
 CHECK, EXPLAIN = DATA / "check", DATA / "explain"
@@ -46,7 +46,7 @@ def test_explain_prints_the_expected_output(case: str) -> None:
 )
 def test_bash_completion(words: list[str], completed: list[str], tmp_path: Path) -> None:
     script = tmp_path / "eci-profile"
-    script.write_text(run_process("completion", "bash").stdout)
+    script.write_text(run("completion", "bash").stdout)
     quoted = " ".join(words)
     asked = (
         f"source {script}; COMP_WORDS=(eci-profile {quoted}); COMP_CWORD={len(words)}\n"
@@ -83,14 +83,14 @@ def test_check_reads_the_profile_from_a_cluster(api: APIServer, tmp_path: Path) 
     assert 'configmaps "eci-profile" not found' in absent.stderr
     text = '[\n  {"name": "a", "objectSelector": {"matchLabels": {"a": 1}}}\n]\n'
     api.put_config_map("kube-system", "eci-profile", {"selectors": text})
-    result = run_process("check", "cluster", environment=environment)
+    result = run("check", "cluster", environment=environment)
     assert result.returncode == 1
     assert result.stdout == (
         'kube-system/eci-profile/selectors:2:57: error: selectors[0] "a":'
         ' objectSelector.matchLabels["a"]: must be a string, got 1; write "1"\n'
     )
     api.refuse()
-    unreachable = run_process("check", "cluster", environment=environment)
+    unreachable = run("check", "cluster", environment=environment)
     assert unreachable.returncode == 2
     assert "can't be reached" in unreachable.stderr
 
@@ -99,14 +99,14 @@ def test_check_of_a_cluster_without_object_selectors(api: APIServer, tmp_path: P
     environment = {"KUBECONFIG": str(api.write_kubeconfig(tmp_path / "kubeconfig"))}
     text = '[{"name": "a", "objectSelector": {"matchLabels": {"a": "b"}}}]'
     api.put_config_map("kube-system", "eci-profile", {"selectors": text})
-    assert run_process("check", "cluster", environment=environment).stdout == ""
+    assert run("check", "cluster", environment=environment).stdout == ""
     api.version |= {"major": "1", "minor": "14+", "gitVersion": "v1.14.8-aliyun.1"}
-    assert run_process("check", "cluster", environment=environment).stdout == (
+    assert run("check", "cluster", environment=environment).stdout == (
         'kube-system/eci-profile/selectors:1:16: warning: selectors[0] "a": objectSelector:'
         " Kubernetes 1.14 has it only behind a feature gate, 1.16 always\n"
     )
     with api.fault("status", "/version", code=403):
-        result = run_process("check", "cluster", environment=environment)
+        result = run("check", "cluster", environment=environment)
         assert (result.returncode, result.stdout) == (0, "")
 
 
@@ -122,12 +122,12 @@ def test_explain_reads_profile_and_namespaces_from_a_cluster(
     assert absent.stderr == "there is no profile kube-system/eci-profile\n"
     selectors = [{"name": "a", "namespaceSelector": {"matchLabels": {"eci": "true"}}}]
     api.put_config_map("kube-system", "eci-profile", {"selectors": json.dumps(selectors)})
-    assert "nodeSelector" in run_process(*arguments, text=pod, environment=environment).stdout
-    other = run_process(*arguments, "--namespace", "nowhere", text=pod, environment=environment)
+    assert "nodeSelector" in run(*arguments, text=pod, environment=environment).stdout
+    other = run(*arguments, "--namespace", "nowhere", text=pod, environment=environment)
     assert other.returncode == 2
     assert "there is no namespace nowhere" in other.stderr
     api.refuse()
-    unreachable = run_process(*arguments, "--profile", "cluster", text=pod, environment=environment)
+    unreachable = run(*arguments, "--profile", "cluster", text=pod, environment=environment)
     assert unreachable.returncode == 2
     assert "can't be reached" in unreachable.stderr
 
@@ -174,7 +174,7 @@ def test_plan_of_a_cluster(api: APIServer, tmp_path: Path) -> None:
     assert {request.method for request in api.requests} == {"GET"}
 
     api.put_config_map("kube-system", "eci-profile", {"selectors": text})
-    same = run_process(*arguments, text=text, environment=environment)
+    same = run(*arguments, text=text, environment=environment)
     assert (same.returncode, same.stderr) == (0, "")
 
 
@@ -185,23 +185,23 @@ def test_plan_when_some_kinds_cannot_be_listed(api: APIServer, tmp_path: Path) -
     arguments = ("plan", "-", "--output", "json")
     text = json.dumps([{"name": "a", "objectSelector": {"matchLabels": {"app": "web"}}}])
     with api.fault("status", "/apis/apps/v1/deployments", code=403):
-        result = run_process(*arguments, text=text, environment=environment)
+        result = run(*arguments, text=text, environment=environment)
         assert result.returncode == 3
         assert "deployments are left out, since they can't be listed: " in result.stderr
         assert json.loads(result.stdout)["summary"]["placed"] == 3
     with api.fault("status", "/apis/batch/v1/cronjobs", code=404):
-        assert run_process(*arguments, text=text, environment=environment).returncode == 3
+        assert run(*arguments, text=text, environment=environment).returncode == 3
     for path, code, said in (
         ("/api/v1/pods", 403, "the API server answers 403"),
         ("/api/v1/pods", 410, "the list took too long, run the command again"),
         ("/apis/apps/v1/daemonsets", 500, "the API server answers 500"),
     ):
         with api.fault("status", path, code=code):
-            result = run_process(*arguments, text=text, environment=environment)
+            result = run(*arguments, text=text, environment=environment)
             assert (result.returncode, result.stdout) == (1, "")
             assert said in result.stderr
     api.refuse()
-    unreachable = run_process(*arguments, text=text, environment=environment)
+    unreachable = run(*arguments, text=text, environment=environment)
     assert unreachable.returncode == 1
     assert "can't be reached" in unreachable.stderr
 
