@@ -171,8 +171,8 @@ def test_memory_stays_flat_over_many_bad_bodies(server: Server) -> None:
             response.read()
             assert response.status == 400
 
-    send(1000)
+    send(500)
     before = resident(server)
-    send(4000)
-    assert resident(server) < before + 4 * MEBIBYTE
+    send(2000)
+    assert resident(server) < before + 2 * MEBIBYTE
     connection.close()
