@@ -13,21 +13,22 @@ from server import ROOT, Server, serving, wait_until
 GOOD = (ROOT / "k8s" / "sample" / "profile.yaml").read_text("utf-8")
 
 
-@pytest.fixture
-def profile(tmp_path: Path) -> Path:
-    path = tmp_path / "profile.yaml"
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("outdated") / "profile.yaml"
     path.write_text(GOOD)
     return path
 
 
-@pytest.fixture
-def server(profile: Path, tmp_path: Path) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def server(profile: Path) -> Iterator[Server]:
+    """A server that reads the profile for every review. Each test leaves a good one."""
     settings = {
         "ECI_PROFILE_PROVIDER": "file",
         "ECI_PROFILE_FILE": str(profile),
         "ECI_PROFILE_TTL": "0",
     }
-    with serving(settings, tmp_path / "server.log") as server:
+    with serving(settings, profile.with_name("server.log")) as server:
         yield server
 
 
