@@ -242,7 +242,7 @@ def test_go_loses_no_request_when_certificates_are_replaced(
     with serving(secret, log, ECI_PROFILE_LOG_LEVEL="warning") as server:
         url = f"https://localhost:{server.port}/mutate"
         arguments = [program, "-url", url, "-ca", str(ca), "-review", str(review)]
-        arguments += ["-every", "70ms"]
+        arguments += ["-every", "70ms", "-least", "5000"]
         with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as client:
             while client.poll() is None:
                 replaced(secret, server)

@@ -27,7 +27,8 @@ func main() {
 	burst := flag.Int("burst", 40, "requests at a time, and then as many again")
 	keep := flag.Int("keep", 25, "idle connections")
 	every := flag.Duration("every", 0, "time from the start of a burst to the next, at least")
-	length := flag.Duration("for", 10*time.Second, "")
+	length := flag.Duration("for", 10*time.Second, "at least")
+	least := flag.Int("least", 0, "requests, even if they take longer")
 	flag.Parse()
 
 	pem, _ := os.ReadFile(*ca)
@@ -61,7 +62,7 @@ func main() {
 	var mutex sync.Mutex
 	failures, times := []string{}, []float64{}
 	began := time.Now()
-	for time.Since(began) < *length {
+	for time.Since(began) < *length || len(times)+len(failures) < *least {
 		next := time.After(*every)
 		var all sync.WaitGroup
 		for i := 0; i < *burst; i++ {
