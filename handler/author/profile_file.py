@@ -89,7 +89,7 @@ def read_profile(text: str, namespace: str, name: str) -> ProfileFile:
 def _hint(manifest: Manifest) -> Message | None:
     """Return what to do with an object that is probably meant to be the profile, or None."""
     if of_the_crd(manifest.value):
-        return Message("python -m handler convert translates its Selector objects")
+        return Message("to convert its Selector objects, run python -m handler convert")
     if manifest.kind is None and "selectors" in manifest.value:
         return Message("write only the list, without the key selectors around it")
     return None

@@ -37,7 +37,7 @@ _NAMES = {
     "array": Message("a list"),
     "object": Message("an object"),
     "bool": Message("true or false"),
-    "int": Message("a whole number"),
+    "int": Message("an integer"),
 }
 
 

@@ -38,7 +38,7 @@ def examine(
     except ProfileError as error:
         severity, problems = "error", list(error.problems)
         if more := error.count - len(problems):
-            message = Message("there are {count} more errors; correct these first", count=more)
+            message = Message("there are {count} more errors; fix these first", count=more)
             problems.append(problem(problems[-1].root, None, (), message))
 
     @cache

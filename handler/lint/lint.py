@@ -42,7 +42,7 @@ def lint(profile: ParsedProfile, cluster: tuple[int, int] | None = None) -> list
     found = list(islice(every, MAX_PROBLEMS))
     if next(every, None):
         message = Message(
-            "there are more than {most} warnings; these are so many of them", most=MAX_PROBLEMS
+            "there are more than {most} warnings; only {most} are reported", most=MAX_PROBLEMS
         )
         found.append(problem("selectors", None, (), message))
     return sorted(found, key=lambda each: (each.root, *each.location[:1]))
@@ -75,7 +75,7 @@ class _Linter:
 
     def warnings(self) -> Iterator[Problem]:
         if not self._selectors:
-            message = Message("there is no selector, so no pod is changed")
+            message = Message("there are no selectors, so no pods are changed")
             yield problem("selectors", self._named, (), message)
         for selector in self._selectors:
             if not selector.effect_only:
@@ -118,7 +118,8 @@ class _Linter:
         key, value = OPT_OUT
         if sides.pod.only(key) == frozenset((value,)):
             message = Message(
-                "can never match: pods labelled {label} are left alone", label=f"{key}={value}"
+                "can never match: pods with the label {label} are never changed",
+                label=f"{key}={value}",
             )
             yield self._warning(selector, "objectSelector", message=message)
 
@@ -136,11 +137,11 @@ class _Linter:
 
     def _virtual_node(self, selector: Selector) -> Iterator[Problem]:
         if selector.percentage == 0:
-            yield self._warning(selector, "percentage", message=Message("takes no pod"))
+            yield self._warning(selector, "percentage", message=Message("selects no pods"))
         needs = selector.policy in ("virtualNodeOnly", "normalNodePrefer")
         if needs and selector.node and not selector.node.node_selector:
             message = Message(
-                "its virtual node has no nodeSelector, so {policy} is no more than fair",
+                "its virtual node has no nodeSelector, so {policy} has the same effect as fair",
                 policy=selector.policy,
             )
             yield self._warning(selector, message=message)
@@ -153,17 +154,17 @@ class _Linter:
             yield self._warning(selector, "effect", "at", message=message)
         elif not selector.effect_only and selector.policy == "virtualNodeOnly":
             message = Message(
-                "with virtualNodeOnly a pod always goes to the virtual node; leave it out, and the"
-                " effect is added at creation"
+                "with virtualNodeOnly, pods always go to the virtual node; remove it to add the"
+                " effect at creation"
             )
             yield self._warning(selector, "effect", "at", message=message)
         elif selector.policy == "normalNodeOnly" and not selector.effect_only:
-            message = Message("with normalNodeOnly a pod is not sent to the virtual node")
+            message = Message("with normalNodeOnly, pods are not sent to the virtual node")
             yield self._warning(selector, "effect", "at", message=message)
         if selector.labels and self._cluster and self._cluster < _LABELS_SINCE:
             version = ".".join(map(str, self._cluster))
             message = Message(
-                "Kubernetes {version} does not add labels at binding, 1.35 and later do",
+                "Kubernetes {version} does not add labels at binding; 1.35 or later is required",
                 version=version,
             )
             yield self._warning(selector, "effect", "labels", message=message)
@@ -178,24 +179,22 @@ class _Linter:
         first = earlier[0]
         if selector.policy != first.policy:
             message = Message(
-                "its placement, {policy}, never counts: selector {first} comes first and matches"
-                " whenever this one does",
+                "its placement, {policy}, is never used: the earlier selector {first} matches all"
+                " of its pods",
                 policy=selector.policy,
                 first=show(first.name),
             )
             yield self._warning(selector, message=message)
         elif not selector.annotations and not selector.labels:
             message = Message(
-                "is without effect: selector {first} comes first and matches whenever this one"
-                " does",
+                "has no effect: the earlier selector {first} matches all of its pods",
                 first=show(first.name),
             )
             yield self._warning(selector, message=message)
 
     def _audited(self, selector: Selector, later: Selector) -> Iterator[Problem]:
         message = Message(
-            "the pods that it matches are changed all the same: selector {later} comes later and"
-            " matches whenever this one does",
+            "its pods are changed anyway: the later selector {later} matches all of them",
             later=show(later.name),
         )
         yield self._warning(selector, "mode", message=message)
@@ -213,8 +212,8 @@ class _Linter:
                 kept = dict(_entries(winner))[kind][key]
                 if kept != entries[key]:
                     message = Message(
-                        "never counts: selector {first} comes first, matches whenever this one does"
-                        " and sets {value}",
+                        "is never used: the earlier selector {first} matches all of its pods and"
+                        " sets {value}",
                         first=show(winner.name),
                         value=show(kept),
                     )
@@ -237,8 +236,8 @@ class _Linter:
                         "selector {name} and {count} more", name=show(fed[0]), count=len(fed) - 1
                     )
                 message = Message(
-                    "{selectors} asks for it, but sees only the labels that a pod comes with; it"
-                    " would match if the patched pod were sent again",
+                    "required by {selectors}, but matching uses the labels of the pod as"
+                    " submitted; it would match only if the patched pod were submitted again",
                     selectors=asking_too,
                 )
                 yield self._warning(selector, "effect", "labels", key, message=message, at_key=True)
@@ -253,7 +252,7 @@ class _Linter:
         if selector.object is not None and self._cluster and self._cluster < _SINCE:
             version = ".".join(map(str, self._cluster))
             message = Message(
-                "Kubernetes {version} has it only behind a feature gate, 1.16 always",
+                "Kubernetes {version} requires a feature gate for it; 1.16 and later do not",
                 version=version,
             )
             yield self._warning(selector, "objectSelector", message=message, at_key=True)
@@ -286,8 +285,10 @@ def _of_annotation(key: str) -> Message | None:
     if key in added:
         return None
     if key in reported:
-        return Message("ECI adds this annotation itself, it does nothing here")
+        return Message("ECI adds this annotation itself, it has no effect here")
     close = difflib.get_close_matches(key, added, n=1, cutoff=0.85)
     if close:
-        return Message("ECI documents no such annotation, did you mean {meant}?", meant=close[0])
-    return Message("ECI documents no such annotation")
+        return Message(
+            "this annotation is not in the ECI documentation, did you mean {meant}?", meant=close[0]
+        )
+    return Message("this annotation is not in the ECI documentation")

@@ -26,7 +26,7 @@ def _check_unicode(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        message = Message("must not have half a surrogate pair (\\ud800 to \\udfff)")
+        message = Message("must not contain an unpaired surrogate (\\ud800 to \\udfff)")
         raise ValueError(message) from None
     return text
 
@@ -61,7 +61,9 @@ class LabelSelectorRequirement:
             raise ValueError(Message("{operator} needs at least one value", operator=operator))
         if operator in ("Exists", "DoesNotExist") and values not in (None, []):
             raise ValueError(
-                Message("{operator} takes no values; leave them out", operator=operator)
+                Message(
+                    "must not be set if the operator is {operator}; remove them", operator=operator
+                )
             )
         return values
 

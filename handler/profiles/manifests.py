@@ -50,7 +50,7 @@ def read_text(stream: BinaryIO) -> str:
     content = stream.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
         message = Message(
-            "more than {most} bytes (8 MiB) are not read; split it", most=MAX_FILE_BYTES
+            "too large, the limit is {most} bytes (8 MiB); split it", most=MAX_FILE_BYTES
         )
         raise ValueError(message)
     return content.decode("utf-8-sig")  # some editors write a byte order mark
@@ -69,7 +69,7 @@ def read_manifests(text: str, *, places: bool = False) -> Iterator[Manifest]:
 
 def _flattened(manifest: Manifest) -> Iterator[Manifest]:
     if not isinstance(manifest.value, dict):
-        raise ValueError(Message("a document is not an object of Kubernetes"))
+        raise ValueError(Message("a document is not a Kubernetes object"))
     items = manifest.value.get("items")
     if manifest.kind == "List" and isinstance(items, list):
         for index, item in enumerate(items):

@@ -92,10 +92,10 @@ def _mistakes(text: str) -> Iterator[_Mistake]:
 def _named(found: str) -> Message:
     if found in FULL_WIDTH:
         meant = repr(FULL_WIDTH[found])
-        return Message("full-width {found} where {meant} should be", found=found, meant=meant)
+        return Message("full-width {found} instead of {meant}", found=found, meant=meant)
     if found == "\t":
-        return Message("a tab indents the line, and YAML takes only spaces")
-    return Message('"{found}" begins no comment here, write "#"', found=found)
+        return Message("the line is indented with a tab, but YAML allows only spaces")
+    return Message('"{found}" does not start a comment here, use "#"', found=found)
 
 
 def _is_flow(text: str) -> bool:

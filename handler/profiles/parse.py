@@ -149,7 +149,7 @@ def _check_record(value: Any) -> Problems:
 
 def _duplicates(root: str, reading: Reading) -> Iterator[Problem]:
     for location in reading.duplicates:
-        message = Message("is given twice in one object, the last one counts")
+        message = Message("duplicate key, the last value is used")
         yield problem(root, reading.value, location, message, at_key=True)
 
 
@@ -161,7 +161,7 @@ def _warnings(selectors: Iterable[WrittenSelector], value: Any) -> Iterator[Prob
                 "selectors",
                 value,
                 (index, "policy", "normalNodePrefer"),
-                Message("cpuRatio and memoryRatio are without effect"),
+                Message("cpuRatio and memoryRatio have no effect"),
             )
 
 
@@ -173,7 +173,7 @@ def _misspelt_keys(data: Mapping[str, object]) -> Iterator[Problem]:
             close = difflib.get_close_matches(key.lower(), known, n=1, cutoff=_CLOSE)
             if close:
                 message = Message(
-                    "is no key of a profile and is ignored, did you mean {meant}?",
+                    "unknown key, ignored; did you mean {meant}?",
                     meant=known[close[0]],
                 )
                 yield problem(key, None, (), message)

@@ -192,7 +192,7 @@ def _message(
         case "int_type":
             if isinstance(value, Decimal) and str(value).lstrip("-").isdigit():
                 return Message("is too large, got {value}", value=show(value))
-            return Message("must be a whole number, got {value}", value=show(value))
+            return Message("must be an integer, got {value}", value=show(value))
         case "list_type":
             return Message("must be a list, got {value}", value=show(value))
         case "dict_type" | "dataclass_type":
@@ -219,7 +219,7 @@ def _got(message: Message, value: Any) -> Message:
 def not_text(value: Any) -> Message:
     """Say what is wrong with a value that should be a string, and how to write it."""
     if value is None:
-        return Message('must be a string, got null; write "" or leave it out')
+        return Message('must be a string, got null; write "" or remove it')
     if isinstance(value, (dict, list)):
         return Message("must be a string, got {value}", value=show(value))
     return Message('must be a string, got {value}; write "{value}"', value=show(value))
@@ -228,12 +228,12 @@ def not_text(value: Any) -> Message:
 def _unknown(name: str, known: Sequence[str]) -> Message:
     if (ours := _OF_THE_CRD.get(name)) in known:
         return Message(
-            "unknown field, here it is {ours}; python -m handler convert translates Selector"
-            " objects",
+            "unknown field, in a profile it is {ours}; to convert Selector objects, run python -m"
+            " handler convert",
             ours=ours or "",
         )
     if name == _WITHOUT_COUNTERPART:
-        return Message("unknown field; it has no counterpart here")
+        return Message("unknown field; it has no counterpart in a profile")
     half = "".join(character for character in name[:_SHOWN] if character not in FULL_WIDTH)
     if half != name[:_SHOWN]:
         if half in known:
@@ -247,5 +247,5 @@ def _unknown(name: str, known: Sequence[str]) -> Message:
     if close:
         return Message("unknown field, did you mean {meant}?", meant=lowered[close[0]])
     if not known:
-        return Message("unknown field; none is known here")
-    return Message("unknown field; known are {known}", known=tuple(known))
+        return Message("unknown field; no fields are allowed here")
+    return Message("unknown field; known fields are {known}", known=tuple(known))

@@ -99,7 +99,7 @@ class Reading:
 
 def too_many(most: int) -> Message:
     """The error for a text with too many values."""
-    return Message("more than {most} values, which is more than is read", most=most)
+    return Message("too many values, the limit is {most}", most=most)
 
 
 def location_of(path: Path) -> Location:

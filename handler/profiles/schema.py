@@ -84,10 +84,12 @@ _FORM = ConfigDict(extra="forbid", alias_generator=to_camel)
 def _check_effect_annotation(key: str) -> str:
     if _TIED_ANNOTATION.fullmatch(key):
         raise ValueError(
-            Message("this annotation belongs to other fields of a pod, no effect may add it")
+            Message("this annotation is tied to other fields of the pod, so effects cannot add it")
         )
     if key == RECORD_ANNOTATION:
-        raise ValueError(Message("this annotation is the decision record, no effect may add it"))
+        raise ValueError(
+            Message("this annotation is the decision record, so effects cannot add it")
+        )
     return key
 
 
@@ -104,7 +106,7 @@ def _whole_number(bits: int) -> AfterValidator:
         if not -limit <= number < limit:
             raise ValueError(
                 Message(
-                    "must be a whole number of {bits} bits, {least} to {most}",
+                    "must be a {bits}-bit integer, from {least} to {most}",
                     bits=bits,
                     least=-limit,
                     most=limit - 1,
@@ -117,7 +119,7 @@ def _whole_number(bits: int) -> AfterValidator:
 
 def _check_percentage(percentage: int) -> int:
     if not 0 <= percentage <= 100:
-        raise ValueError(Message("must be a whole number from 0 to 100"))
+        raise ValueError(Message("must be an integer from 0 to 100"))
     return percentage
 
 
@@ -206,7 +208,7 @@ class WrittenToleration:
             return check_label_key(key)
         if info.data.get("operator", "Exists") != "Exists":
             raise ValueError(
-                Message('is required, unless the operator is "Exists", which tolerates all')
+                Message('is required, unless the operator is "Exists", which tolerates all taints')
             )
         return key
 
@@ -214,14 +216,14 @@ class WrittenToleration:
     @classmethod
     def _value(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value and info.data.get("operator") == "Exists":
-            raise ValueError(Message("the operator Exists takes no value; leave it out"))
+            raise ValueError(Message("must not be set if the operator is Exists; remove it"))
         return value and check_label_value(value)
 
     @field_validator("toleration_seconds")
     @classmethod
     def _seconds(cls, seconds: int | None, info: ValidationInfo) -> int | None:
         if seconds is not None and info.data.get("effect", "NoExecute") != "NoExecute":
-            raise ValueError(Message("only the effect NoExecute takes seconds; leave them out"))
+            raise ValueError(Message("must not be set unless the effect is NoExecute; remove it"))
         return seconds
 
 
@@ -272,7 +274,7 @@ _FIELDS = {
 _OF_A_SELECTOR = frozenset(_FIELDS["selectors"])
 _NAMES = frozenset(name for names in _FIELDS.values() for name in names)
 _OF_THE_CRD = Message(
-    "is a Selector object of the CRD form; python -m handler convert translates it"
+    "is a Selector object of the CRD form; to convert it, run python -m handler convert"
 )
 _SELECTOR = TypeAdapter(WrittenSelector)
 _VIRTUAL_NODE = TypeAdapter(WrittenVirtualNode)
@@ -357,7 +359,7 @@ def check_virtual_nodes(value: Any) -> tuple[dict[str, WrittenVirtualNode], Prob
     problems = Problems()
     if not isinstance(value, dict):
         message = Message(
-            "must be an object with a virtual node under each name, got {value}", value=show(value)
+            "must be an object that maps names to virtual nodes, got {value}", value=show(value)
         )
         problems.add([problem("virtualNodes", value, (), message)])
         return nodes, problems
@@ -415,7 +417,7 @@ def _unknown_node(value: Any, index: int, known: Collection[str]) -> Iterator[Pr
         names = tuple(show(each) for each in list(known)[:MAX_PROBLEMS])
         message = Message(
             "must be a name in data.virtualNodes ({names}), got {name}",
-            names=names or Message("which has none"),
+            names=names or Message("which is empty"),
             name=show(name),
         )
         yield problem("selectors", value, (index, "virtualNode"), message)
@@ -496,13 +498,16 @@ def _of_effect(effect: Any) -> Iterator[tuple[tuple[str, ...], Message]]:
     for kind, most in (("annotations", MAX_ANNOTATION_BYTES), ("labels", MAX_LABEL_BYTES)):
         entries = effect.get(kind)
         if isinstance(entries, dict) and (size := _bytes(entries)) > most:
-            yield (kind,), Message("{size} bytes; a pod takes at most {most}", size=size, most=most)
+            yield (
+                (kind,),
+                Message("{size} bytes; a pod can have at most {most}", size=size, most=most),
+            )
     annotations = effect.get("annotations")
     if isinstance(annotations, dict):
         cost = annotations.get(_DELETION_COST)
         if isinstance(cost, str) and not _is_int32(cost):
             message = Message(
-                'must be a 32-bit whole number such as "-100", got {value}', value=show(cost)
+                'must be a 32-bit integer such as "-100", got {value}', value=show(cost)
             )
             yield ("annotations", _DELETION_COST), message
 
@@ -521,13 +526,13 @@ def _without_a_side(selector: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ..
         yield (), Message("needs a namespaceSelector, an objectSelector, or both")
         return
     for field, why in (
-        ("policy", Message("places no pod")),
-        ("percentage", Message("matches no pods of which it could take a share")),
+        ("policy", Message("does not place pods")),
+        ("percentage", Message("does not select pods itself")),
     ):
         if selector.get(field) is not None:
             message = Message(
-                "a selector with an effect only {why}; leave {field} out, or add a"
-                " namespaceSelector or an objectSelector",
+                "a selector with an effect only {why}; remove {field}, or add a namespaceSelector"
+                " or an objectSelector",
                 why=why,
                 field=field,
             )

@@ -130,6 +130,6 @@ def _read_yaml(text: str, *, places: bool = False) -> Reading:
     documents = read_yaml(text, MAX_VALUES, places=places)
     reading = next(documents, Reading(None))
     if second := next(documents, None):
-        message = Message("a second YAML document; write one only")
+        message = Message("more than one YAML document; only one is allowed")
         raise TextError(message, *second.position, certain=True)
     return reading

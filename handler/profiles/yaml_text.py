@@ -67,7 +67,7 @@ def read_yaml(text: str, most: int, *, places: bool = False) -> Iterator[Reading
     except yaml.YAMLError as error:  # a character that is not allowed in YAML
         raise TextError(Quoted(" ".join(str(error).split())), 1, 1) from None
     except UnicodeEncodeError:
-        raise TextError(Message("half a surrogate pair"), 1, 1) from None
+        raise TextError(Message("an unpaired surrogate"), 1, 1) from None
 
 
 class _Builder:

@@ -103,7 +103,7 @@ def test_check_of_a_cluster_without_object_selectors(api: APIServer, tmp_path: P
     api.version |= {"major": "1", "minor": "14+", "gitVersion": "v1.14.8-aliyun.1"}
     assert run("check", "cluster", environment=environment).stdout == (
         'kube-system/eci-profile/selectors:1:16: warning: selectors[0] "a": objectSelector:'
-        " Kubernetes 1.14 has it only behind a feature gate, 1.16 always\n"
+        " Kubernetes 1.14 requires a feature gate for it; 1.16 and later do not\n"
     )
     with api.fault("status", "/version", code=403):
         result = run("check", "cluster", environment=environment)

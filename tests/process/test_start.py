@@ -71,4 +71,4 @@ def test_an_invalid_file(tmp_path: Path) -> None:
     profile.write_bytes(b"- 5")
     line = ends(ECI_PROFILE_PROVIDER="file", ECI_PROFILE_FILE=str(profile))
     assert str(profile) in line
-    assert "not an object" in line
+    assert "not a Kubernetes object" in line

@@ -180,11 +180,11 @@ def test_what_stands_before_a_list_takes_no_time(before: str) -> None:
 
 def test_many_problems_and_warnings_are_told_up_to_a_hundred() -> None:
     for selector, severity, said in (
-        ('{"name": "%d"}', "error", "there are 200 more errors; correct these first"),
+        ('{"name": "%d"}', "error", "there are 200 more errors; fix these first"),
         (
             '{"name": "%d", "objectSelector": {}}',
             "warning",
-            "there are more than 100 warnings; these are so many of them",
+            "there are more than 100 warnings; only 100 are reported",
         ),
     ):
         text = "[" + ",\n".join(selector % number for number in range(300)) + "]"
@@ -197,7 +197,7 @@ def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "large.yaml").write_text("#" * (8 * 2**20 + 1))
     result = run("check", "large.yaml", cwd=tmp_path)
     assert result.returncode == 2
-    said = "large.yaml: more than 8388608 bytes (8 MiB) are not read; split it"
+    said = "large.yaml: too large, the limit is 8388608 bytes (8 MiB); split it"
     assert result.stderr == f"eci-profile: {said}\n"
 
 
@@ -218,7 +218,7 @@ def test_another_name_by_the_settings() -> None:
     ("text", "said"),
     [
         ("", "no ConfigMap kube-system/eci-profile"),
-        ("just text", "a document is not an object of Kubernetes"),
+        ("just text", "a document is not a Kubernetes object"),
         (yaml.safe_dump({**config_map({}), "data": "x"}), "data must be an object"),
     ],
 )

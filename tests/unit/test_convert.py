@@ -122,7 +122,7 @@ def test_a_profile_without_selectors_is_not_written() -> None:
         ("kind: ConfigMap", "<stdin> has no Selector objects of eci.aliyun.com"),
         ("kind: Selector", "<stdin> has no Selector objects of eci.aliyun.com"),
         ("", "<stdin> has no Selector objects of eci.aliyun.com"),
-        ("- 1", "<stdin>: a document is not an object of Kubernetes"),
+        ("- 1", "<stdin>: a document is not a Kubernetes object"),
         ("a: [", "<stdin>:1:5: did not find expected node content"),
     ],
 )
@@ -189,5 +189,5 @@ def test_check_points_to_it() -> None:
     for text in (json.dumps(selector()), (FOLDER / "order.yaml").read_text("utf-8")):
         result = run("check", "-", text=text)
         assert (result.returncode, result.stdout) == (2, "")
-        assert "python -m handler convert translates its Selector objects" in result.stderr
+        assert "to convert its Selector objects, run python -m handler convert" in result.stderr
     assert "convert" not in run("check", "-", text="kind: Pod").stderr

@@ -191,7 +191,7 @@ def test_the_profile_of_the_settings() -> None:
             "<stdin>:3:14: metadata.namespace: must be a string, got a list",
         ),
         ("{kind: Pod", "<stdin>:1:11: did not find expected ',' or '}'"),
-        ("- kind: Pod", "<stdin>:1:1: a document is not an object"),
+        ("- kind: Pod", "<stdin>:1:1: a document is not a Kubernetes object"),
         ("kind: Deployment\nspec: {}\n", "<stdin>:2:7: a Deployment needs spec.template"),
         ("kind: Deployment\nspec:\n  template: x\n", "<stdin>:3:13: spec.template must be an obj"),
         (
@@ -250,7 +250,10 @@ def test_wrong_uses_end_with_one_sentence(tmp_path: Path) -> None:
         (["--namespace-labels", "a=b c"], "a label's value must be empty or"),
         (["-"], "not allowed with argument"),
         (["--profile", "-"], "only one of the pods and the profile can be standard input"),
-        (["--profile", "text.yaml"], "eci-profile: text.yaml: a document is not an object of Kub"),
+        (
+            ["--profile", "text.yaml"],
+            "eci-profile: text.yaml: a document is not a Kubernetes object",
+        ),
         (["--profile", "broken.yaml"], "eci-profile: broken.yaml:1:3: "),
     ):
         result = run("explain", "-f", "-", *arguments, cwd=tmp_path, text="kind: Pod")

@@ -128,7 +128,7 @@ def test_a_file_may_begin_with_a_byte_order_mark(profile: Path) -> None:
 def test_a_file_above_the_size_limit_is_rejected(profile: Path) -> None:
     profile.write_bytes(b"#" * (MAX_FILE_BYTES + 1))
     for path in (str(profile), "/dev/zero"):
-        with pytest.raises(SourceError, match=r"more than 8388608 bytes \(8 MiB\) are not read"):
+        with pytest.raises(SourceError, match=r"the limit is 8388608 bytes \(8 MiB\); split it"):
             FileSource(path).namespace_labels("a")
 
 
@@ -259,7 +259,7 @@ def test_an_invalid_setting_fails_startup_with_one_sentence(
     [
         (b"kind: [", ["line 1, column 8"]),
         (b"\xff", ["not UTF-8"]),
-        (b"- 5", ["not an object"]),
+        (b"- 5", ["not a Kubernetes object"]),
         (b"kind: Namespace", ["a Namespace has no metadata.name"]),
         (b"{kind: Namespace, metadata: {name: a, labels: {b: true}}}", ["label b", "quotes"]),
         (b"{kind: Namespace, metadata: {name: a, labels: []}}", []),

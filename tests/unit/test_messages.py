@@ -99,8 +99,8 @@ def test_arguments_are_told_in_the_language_too() -> None:
     assert message == "must be a list, got 5"
     assert translated(message, "en") == "must be a list, got 5"
     assert translated(message, "zh") == "必须为 一个列表，当前值：5"
-    listed = Message("unknown field; known are {known}", known=("a", "b"))
-    assert translated(listed, "en").endswith("known are a, b")
+    listed = Message("unknown field; known fields are {known}", known=("a", "b"))
+    assert translated(listed, "en").endswith("known fields are a, b")
     assert translated(listed, "zh").endswith("a、b")
 
 

@@ -17,20 +17,23 @@ SELECTOR = '{"name": "a", "objectSelector": {}}'
     [
         (
             '[{“name”：“a”，"objectSelector":{}}]',
-            """line 1, column 3: full-width “ where '"' should be: [{“name”：“a”，"object""",
+            """line 1, column 3: full-width “ instead of '"': [{“name”：“a”，"object""",
         ),
-        ("- name：a\n  objectSelector: {}", "line 1, column 7: full-width ： where ':' should be"),
-        ("【" + SELECTOR + "】", "line 1, column 1: full-width 【 where '[' should be"),
+        ("- name：a\n  objectSelector: {}", "line 1, column 7: full-width ： instead of ':'"),
+        ("【" + SELECTOR + "】", "line 1, column 1: full-width 【 instead of '['"),
         (
             "[\n" + SELECTOR + "，\n" + SELECTOR + "]",
-            "line 2, column 36: full-width ， where ',' should be",
+            "line 2, column 36: full-width ， instead of ','",
         ),
-        ("- name: a // b\n  effect: {} // c", 'line 2, column 14: "//" begins no comment here'),
-        ("/* c */\n[" + SELECTOR + "]", 'line 1, column 1: "/*" begins no comment here'),
-        ("- name: 一：二\n\teffect: {}", "line 2, column 1: a tab indents the line"),
+        (
+            "- name: a // b\n  effect: {} // c",
+            'line 2, column 14: "//" does not start a comment here',
+        ),
+        ("/* c */\n[" + SELECTOR + "]", 'line 1, column 1: "/*" does not start a comment here'),
+        ("- name: 一：二\n\teffect: {}", "line 2, column 1: the line is indented with a tab"),
         (
             '[{"name": "' + "a" * 90 + '"，"effect": {"a": "' + "b" * 90 + '"}}]',
-            f"column 103: full-width ， where ',' should be: ...{'a' * 29}\"，\"effect",
+            f"column 103: full-width ， instead of ',': ...{'a' * 29}\"，\"effect",
         ),
     ],
 )
@@ -68,7 +71,7 @@ def test_what_can_be_read_is_no_mistake(text: str) -> None:
     [
         ("selectors: []", "write only the list, without the key selectors around it"),
         (SELECTOR, "write the selector as the entry of a list"),
-        ("{apiVersion: eci.aliyun.com/v1, kind: Selector}", "python -m handler convert translates"),
+        ("{apiVersion: eci.aliyun.com/v1, kind: Selector}", "python -m handler convert"),
         ("[{apiVersion: eci.aliyun.com/v1, kind: Selector}]", "selectors[0]: is a Selector object"),
         ('[{“name”: "a"}]', 'selectors[0]["“name”"]: unknown field, it has full-width punctuation'),
     ],

@@ -186,7 +186,7 @@ def test_several_files(tmp_path: Path) -> None:
         (RAW + RAW, "<stdin>: something follows the List; give each List with an -f of its own"),
         ('{"kind": "List", "items": [1]}', "<stdin>: an item is not an object of Kubernetes"),
         ('{"kind": "Secret"} 1', "<stdin>: a value is not an object of Kubernetes"),
-        ("- kind: Pod", "<stdin>: a document is not an object of Kubernetes"),
+        ("- kind: Pod", "<stdin>: a document is not a Kubernetes object"),
         ("kind: [Pod", "<stdin>:1:11: did not find expected ',' or ']'"),
         (
             '{"kind": "Pod", "metadata": {"namespace": "a", "name": "b", "labels": {"c": 1}}}',

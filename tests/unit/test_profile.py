@@ -61,7 +61,7 @@ def test_other_keys_belong_to_others() -> None:
 )
 def test_a_key_that_looks_misspelt_gets_a_warning(key: str, meant: str) -> None:
     (warning,) = parse({key: "["}).warnings
-    expected = f"{key}: is no key of a profile and is ignored, did you mean {meant}?"
+    expected = f"{key}: unknown key, ignored; did you mean {meant}?"
     assert str(warning) == expected
 
 
@@ -112,9 +112,7 @@ def test_a_key_given_twice_is_doubted() -> None:
         profile = parse({"selectors": text})
         assert [selector.name for selector in profile.selectors] == ["b"]
         (warning,) = profile.warnings
-        assert str(warning) == (
-            'selectors[0] "b": name: is given twice in one object, the last one counts'
-        )
+        assert str(warning) == ('selectors[0] "b": name: duplicate key, the last value is used')
 
 
 def test_the_virtual_node_may_be_given_in_part() -> None:
@@ -178,13 +176,13 @@ def test_seconds_of_64_bits_are_taken(seconds: int) -> None:
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        (str(2**63), "must be a whole number of 64 bits, -9223372036854775808 to"),
-        (str(-(2**63) - 1), "must be a whole number of 64 bits"),
+        (str(2**63), "must be a 64-bit integer, from -9223372036854775808 to"),
+        (str(-(2**63) - 1), "must be a 64-bit integer"),
         ("9" * 5000, "is too large, got 99999"),
-        ("1e3", "must be a whole number, got 1E+3"),
-        ("1.5", "must be a whole number, got 1.5"),
-        ('"5"', 'must be a whole number, got "5"'),
-        ("true", "must be a whole number, got true"),
+        ("1e3", "must be an integer, got 1E+3"),
+        ("1.5", "must be an integer, got 1.5"),
+        ('"5"', 'must be an integer, got "5"'),
+        ("true", "must be an integer, got true"),
     ],
 )
 def test_seconds_that_the_api_server_does_not_decode_are_refused(written: str, said: str) -> None:
@@ -196,7 +194,7 @@ def test_seconds_that_the_api_server_does_not_decode_are_refused(written: str, s
 def test_a_priority_has_32_bits() -> None:
     assert parse(selector(priority=2**31 - 1)).selectors
     (problem,) = problems(selector(priority=2**31))
-    assert "priority: must be a whole number of 32 bits, -2147483648 to 2147483647, got" in problem
+    assert "priority: must be a 32-bit integer, from -2147483648 to 2147483647, got" in problem
 
 
 @pytest.mark.parametrize(
@@ -205,7 +203,7 @@ def test_a_priority_has_32_bits() -> None:
 def test_a_deletion_cost_that_is_no_int32_is_refused(cost: str) -> None:
     annotations = {"controller.kubernetes.io/pod-deletion-cost": cost}
     (problem,) = problems(selector(effect={"annotations": annotations}))
-    assert "must be a 32-bit whole number" in problem
+    assert "must be a 32-bit integer" in problem
     assert len(problem) < 250
 
 
@@ -224,7 +222,7 @@ def test_labels_are_limited_in_size_and_values_in_number() -> None:
     parse(selector(effect={"labels": labels}))
     labels |= {f"l{number}": "v" * 60 for number in range(100)}
     (problem,) = problems(selector(effect={"labels": labels}))
-    assert problem == 'selectors[0] "a": effect.labels: 70180 bytes; a pod takes at most 65536'
+    assert problem == 'selectors[0] "a": effect.labels: 70180 bytes; a pod can have at most 65536'
     values = [f"v{number}" for number in range(10_000)]
     expressions = [{"key": "a", "operator": "In", "values": values}]
     (problem,) = problems(selector(objectSelector={"matchExpressions": expressions}))
@@ -259,7 +257,7 @@ def test_of_many_problems_in_one_selector_too() -> None:
 
 def test_a_long_unknown_field_is_compared_with_none() -> None:
     (problem,) = problems(selector(**{"objectselector" * 10_000: {}}))
-    assert "unknown field; known are name, namespaceSelector" in problem
+    assert "unknown field; known fields are name, namespaceSelector" in problem
 
 
 def test_what_is_logged_of_a_wrong_profile_is_short(
