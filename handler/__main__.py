@@ -49,7 +49,7 @@ def _program() -> str:
 
 
 def _parser(program: str) -> Parser:
-    parser = Parser(prog=program, description=Message("Tools for those who write ECI profiles."))
+    parser = Parser(prog=program, description=Message("Tools for writing ECI profiles."))
     parser.set_defaults(parser_of=_parser)
     parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(metavar="command", required=True)

@@ -51,6 +51,6 @@ def _sentence(selector: Selector, failure: Failure) -> str:
         values = f" {json.dumps(sorted(requirement.values))}"
     actual = "is absent" if failure.actual is None else f"is {json.dumps(failure.actual)}"
     return (
-        f"{shorten(selector.name, _LONGEST_NAME)}: {failure.side} wants"
+        f"{shorten(selector.name, _LONGEST_NAME)}: {failure.side} requires"
         f" {requirement.key} {requirement.operator}{values}, but it {actual}"
     )

@@ -23,8 +23,8 @@ __all__ = ["add_to"]
 _SEVERITIES = {"error": Message("error"), "warning": Message("warning")}
 
 _DESCRIPTION = Message("""
-Say what is wrong or hardly meant in a profile, each at its line and column.
-Exit code: 0 if it is valid (there may be warnings), 1 if it has errors, 2 if it can't be had.
+Check a profile for errors and probable mistakes, and print each with its line and column.
+Exit code: 0 if it is valid (there may be warnings), 1 if it has errors, 2 if it can't be read.
 """)
 
 
@@ -32,7 +32,7 @@ def add_to(commands: Any) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
         "check",
-        help=Message("say what is wrong or hardly meant in a profile"),
+        help=Message("check a profile for errors and probable mistakes"),
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -41,8 +41,8 @@ def add_to(commands: Any) -> None:
         metavar="FILE",
         nargs="+",
         help=Message(
-            "a YAML file with the ConfigMap, or with the list of selectors alone;"
-            " - for standard input, cluster for the one in the cluster"
+            "a YAML file with the ConfigMap, or with only the list of selectors; - for standard"
+            " input, cluster for the profile in the cluster"
         ),
     )
     parser.add_argument(
@@ -50,7 +50,7 @@ def add_to(commands: Any) -> None:
         "--output",
         choices=("text", "json", "github"),
         default="text",
-        help=Message("text; json; or github, annotations as GitHub Actions takes them"),
+        help=Message("text; json; or github, for annotations in GitHub Actions"),
     )
     parser.set_defaults(run=_run)
 

@@ -14,7 +14,7 @@ __all__ = ["add_to"]
 _PROGRAM = "eci-profile"
 _SHELLS = ("bash", "zsh", "tcsh")
 _DESCRIPTION = Message("""
-Print a script that completes eci-profile in a shell. For bash:
+Print a shell completion script for eci-profile. For bash:
   eci-profile completion bash > ~/.local/share/bash-completion/completions/eci-profile
 """)
 
@@ -26,7 +26,7 @@ def add_to(commands: Any) -> None:
     """
     parser = commands.add_parser(
         "completion",
-        help=Message("print a script for completion in a shell"),
+        help=Message("print a shell completion script"),
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -39,7 +39,7 @@ def _run(arguments: argparse.Namespace) -> int:
         import shtab
     except ImportError:  # only installed with the extra "completion"
         message = Message(
-            "completion needs shtab: install with the extra completion, or pip install shtab"
+            "completion needs shtab: install with the extra completion, or run pip install shtab"
         )
         raise UsageError(message) from None
     parser: argparse.ArgumentParser = arguments.parser_of(_PROGRAM)

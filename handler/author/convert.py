@@ -23,9 +23,9 @@ from .selector_objects import GROUP, KIND, Conversion, Remark, convert_objects, 
 __all__ = ["add_to"]
 
 _DESCRIPTION = Message("""
-Write a ConfigMap with the selectors of Selector objects (eci.aliyun.com/v1 and v1beta1). What
-differs, or has no counterpart, is told on standard error.
-Exit code: 0 if all is converted, 1 if something was lost, 2 if there is nothing to convert.
+Convert Selector objects (eci.aliyun.com/v1 and v1beta1) to a ConfigMap. What differs in a profile,
+or has no counterpart there, is reported on standard error.
+Exit code: 0 if everything was converted, 1 if something was lost, 2 if there is nothing to convert.
 """)
 
 
@@ -33,7 +33,7 @@ def add_to(commands: Any) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
         "convert",
-        help=Message("translate Selector objects of the CRD form to a profile"),
+        help=Message("convert Selector objects of the CRD form to a profile"),
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -41,7 +41,7 @@ def add_to(commands: Any) -> None:
         "objects",
         metavar="FILE",
         help=Message(
-            "a YAML file with Selector objects; - for standard input, cluster for all those in"
+            "a YAML file with Selector objects; - for standard input, cluster for all of those in"
             " the cluster"
         ),
     )
@@ -120,13 +120,13 @@ def _notes(conversion: Conversion, text: str) -> Iterator[Message]:
     try:
         profile = parse({"selectors": text})
     except ProfileError as error:  # each is valid, but together they may be too large
-        message = Message("the selectors make no valid profile:")
+        message = Message("the selectors do not form a valid profile:")
         raise UsageError(message, invalid=error) from None
     if pair := overlap(profile.selectors):
         one, other = pair
         yield Message(
-            "note: the CRD's component applies one matching selector only; here the effects of all"
-            ' matching selectors apply, and "{one}" and "{other}" can match the same pod',
+            "note: Alibaba Cloud's component applies only one of the matching selectors; here the"
+            ' effects of all of them apply, and "{one}" and "{other}" can match the same pod',
             one=one,
             other=other,
         )
@@ -138,8 +138,8 @@ def _notes(conversion: Conversion, text: str) -> Iterator[Message]:
     if at_binding:
         yield (
             Message(
-                "note: effects at binding need the component effects-at-binding, their labels"
-                " Kubernetes 1.35 or later"
+                "note: effects at binding need the component effects-at-binding, and labels at"
+                " binding need Kubernetes 1.35 or later"
             )
             if any("labels" in effect for effect in at_binding)
             else Message("note: effects at binding need the component effects-at-binding")

@@ -27,9 +27,9 @@ from .workloads import PlannedPod, PodError, read_pods
 __all__ = ["add_to"]
 
 _DESCRIPTION = Message("""
-Say what the function does to a pod, selector by selector, and show the pod before and after.
-Any object with a pod template will do: a Deployment or a CronJob, an Argo Rollout, a Knative
-Service, Lists and streams of them; others are passed over.
+Explain what the function does to a pod, selector by selector, and show the pod before and after.
+Any object with a pod template is accepted, such as a Deployment, a CronJob, an Argo Rollout or a
+Knative Service, and several of them in one file. Other objects are skipped.
 """)
 _Answer = tuple[PlannedPod, str, Mapping[str, str] | None, Explanation]
 
@@ -38,7 +38,7 @@ def add_to(commands: Any) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
         "explain",
-        help=Message("say what the function does to a pod, and why"),
+        help=Message("explain what the function does to a pod"),
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -46,34 +46,36 @@ def add_to(commands: Any) -> None:
     pods.add_argument(
         "pods", metavar="FILE", nargs="?", help=Message("a YAML file, or - for standard input")
     )
-    pods.add_argument("-f", "--filename", dest="file", metavar="FILE", help=Message("the same"))
+    pods.add_argument("-f", "--filename", dest="file", metavar="FILE", help=Message("same as FILE"))
     parser.add_argument(
         "--profile",
         metavar="FILE",
         help=Message(
-            "a YAML file with the ConfigMap and any Namespaces, or with the list of selectors"
-            " alone; - for standard input, cluster for the one in the cluster; by default that of"
-            " the settings, ECI_PROFILE_PROVIDER and ECI_PROFILE_FILE"
+            "a YAML file with the ConfigMap and any Namespaces, or with only the list of"
+            " selectors; - for standard input, cluster for the profile in the cluster (default:"
+            " according to ECI_PROFILE_PROVIDER and ECI_PROFILE_FILE)"
         ),
     )
     parser.add_argument(
         "-n",
         "--namespace",
         metavar="NAME",
-        help=Message("the pods' namespace; by default the one in the file"),
+        help=Message("the namespace of the pods (default: the one in the file)"),
     )
     parser.add_argument(
         "--namespace-labels",
         metavar="k=v,...",
         type=_labels,
-        help=Message("the labels of the pods' namespace, instead of those it has"),
+        help=Message("the labels of the pods' namespace, instead of its own"),
     )
     parser.add_argument(
         "-o",
         "--output",
         choices=("text", "json", "yaml", "patch"),
         default="text",
-        help=Message("text; all of it as json or yaml; or the JSON patch, a line for each pod"),
+        help=Message(
+            "text; json or yaml, for all details; or patch, the JSON Patch of each pod on a line"
+        ),
     )
     parser.set_defaults(run=_run)
 
@@ -98,7 +100,9 @@ def _run(arguments: argparse.Namespace) -> int:
     except PodError as error:
         raise UsageError(error.message, shown, *error.position) from None
     if not pods:
-        raise UsageError(Message("{file} has no pod, and nothing that makes one", file=shown))
+        raise UsageError(
+            Message("{file} has no pods, and no objects with a pod template", file=shown)
+        )
     matcher = _matcher(source, chosen)
     given: Mapping[str, str] | None = arguments.namespace_labels
 
@@ -196,7 +200,7 @@ class _Cluster:
             return self._source.namespace_labels(name)
         except NotFoundError:
             message = Message(
-                "there is no namespace {name}; give --namespace or --namespace-labels", name=name
+                "there is no namespace {name}; specify --namespace or --namespace-labels", name=name
             )
             raise UsageError(message) from None
         except SourceError as error:
@@ -212,5 +216,5 @@ def _matcher(source: _Source, chosen: Settings) -> Matcher:
     try:
         return Matcher(parse(config_map.data))
     except ProfileError as error:
-        message = Message("the profile is not valid (check says where):")
+        message = Message("the profile is invalid (run check to see where):")
         raise UsageError(message, invalid=error) from None

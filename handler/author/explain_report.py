@@ -19,12 +19,12 @@ __all__ = ["report"]
 
 _LEFT_ALONE = {
     "not-asked": Message(
-        "the registration leaves its namespace out, so the function isn't asked about it"
+        "the registration excludes its namespace, so the function is not called for it"
     ),
-    "bound": Message("it has a nodeName: its node is chosen already"),
-    "mirror": Message("it is a mirror pod: the kubelet runs it already"),
-    "daemonset": Message("its controller is a DaemonSet: its node is chosen already"),
-    "opt-out": Message('it is labelled alibabacloud.com/eci: "false"'),
+    "bound": Message("it has a nodeName, so its node is already chosen"),
+    "mirror": Message("it is a mirror pod, which the kubelet already runs"),
+    "daemonset": Message("its controller is a DaemonSet, so its node is already chosen"),
+    "opt-out": Message('it has the label alibabacloud.com/eci: "false"'),
 }
 _NONE = Message("none")
 
@@ -54,7 +54,7 @@ def report(
     if decision.untouched:
         yield told(Message("Left alone: {reason}", reason=_LEFT_ALONE[decision.untouched]))
         return
-    yield told(Message("Selectors, in the order in which they count:"))
+    yield told(Message("Selectors, in order of precedence:"))
     for line, colour in _verdicts(explanation):
         yield f"  {colour}{told(line)}{_END}" if coloured and colour else f"  {told(line)}"
     if decision.effects:
@@ -64,7 +64,9 @@ def report(
             yield f"  {told(_effect(effect))}"
     if waiting := at_binding(explanation):
         yield ""
-        yield told(Message("Effects if it is bound to a virtual node, unless it has them then:"))
+        yield told(
+            Message("Effects if it is bound to a virtual node, unless it already has them by then:")
+        )
         for entry in waiting:
             yield f"  {told(_waiting(entry))}"
     yield ""
@@ -90,12 +92,12 @@ def _heading(pod: PlannedPod, namespace: str, labels: Mapping[str, str] | None) 
     yield Message("  labels: {labels}", labels=own)
     if pod.unknown:
         unknown = ", ".join(sorted(pod.unknown))
-        yield Message("  labels with values not known yet: {labels}", labels=unknown)
+        yield Message("  labels whose values are not known yet: {labels}", labels=unknown)
     if not pod.labels_complete:
         yield Message("  labels that the controller of a {kind} adds: unknown", kind=pod.kind)
     if labels is None:
         yield Message(
-            "  namespace labels: {known}, others unknown: give --namespace-labels",
+            "  namespace labels: {known}, others unknown: specify --namespace-labels",
             known=f"{NAME_LABEL}={namespace}",
         )
     else:
@@ -113,7 +115,7 @@ def _verdicts(explanation: Explanation) -> Iterator[tuple[Message, str]]:
     if not explanation.verdicts:
         yield _NONE, ""
     if any(verdict.matches is None for verdict in explanation.verdicts):
-        yield Message("Below, those that are unknown are taken not to match."), ""
+        yield Message("The result below assumes that the unknown ones do not match."), ""
 
 
 def _verdict(verdict: Verdict) -> Message:
@@ -123,19 +125,19 @@ def _verdict(verdict: Verdict) -> Message:
         if selector.mode == "audit":
             notes.append(Message("audit: changes nothing"))
         if selector.percentage < 100:
-            notes.append(Message("takes {share} % of such pods", share=selector.percentage))
+            notes.append(Message("takes {share} % of matching pods", share=selector.percentage))
         if notes:
             return Message("match     {name} ({notes})", name=selector.name, notes=tuple(notes))
         return Message("match     {name}", name=selector.name)
     if verdict.failed is None:
         off = (
-            Message("it is off")
+            Message("mode is off")
             if selector.mode == "off"
-            else Message("it is for pods that go to a virtual node")
+            else Message("it applies only to pods that go to a virtual node")
         )
         return Message("no match  {name}: {reason}", name=selector.name, reason=off)
     wanted = Message(
-        "{name}: {side} wants {requirement}",
+        "{name}: {side} requires {requirement}",
         name=selector.name,
         side=verdict.side or "",
         requirement=_requirement(verdict.failed),
@@ -144,7 +146,7 @@ def _verdict(verdict: Verdict) -> Message:
         why = (
             Message("which is not known before the pod is created")
             if verdict.side == "objectSelector"
-            else Message("which is unknown: give --namespace-labels")
+            else Message("which is unknown: specify --namespace-labels")
         )
         return Message("unknown   {wanted}, {why}", wanted=wanted, why=why)
     if verdict.actual is None:
@@ -165,23 +167,25 @@ def _effect(effect: Effect) -> Message:
         case "added":
             what = Message("added by {name}", name=name)
         case "same":
-            what = Message("of {name}, the pod has it already", name=name)
+            what = Message("from {name}, the pod already has it", name=name)
         case "own":
-            what = Message("of {name} loses, the pod's own {kept} stays", name=name, kept=kept)
+            what = Message(
+                "from {name} is not added, the pod has its own {kept}", name=name, kept=kept
+            )
         case "other" if effect.kept == effect.value:
             what = Message(
-                "of {name}, {keeper} has added it", name=name, keeper=effect.keeper or ""
+                "from {name}, already added by {keeper}", name=name, keeper=effect.keeper or ""
             )
         case "other":
             what = Message(
-                "of {name} loses to {kept} of {keeper}",
+                "from {name} is not added, {kept} from {keeper} has precedence",
                 name=name,
                 kept=kept,
                 keeper=effect.keeper or "",
             )
         case "left-out":
             what = Message(
-                "of {name} is left out, the pod's annotations would be too large", name=name
+                "from {name} is not added, the pod's annotations would be too large", name=name
             )
     return Message(
         "{kind} {key}: {value} {what}",
@@ -195,7 +199,7 @@ def _effect(effect: Effect) -> Message:
 def _waiting(entry: Mapping[str, str]) -> Message:
     kind = KINDS["annotation" if entry["kind"] == "annotation" else "label"]
     return Message(
-        "{kind} {key}: {value} of {name}",
+        "{kind} {key}: {value} from {name}",
         kind=kind,
         key=entry["key"],
         value=show(entry["value"]),
@@ -226,4 +230,4 @@ def _diff(before: Any, after: Any, coloured: bool) -> Iterator[str]:
         colour = _COLOURS["@" if number < 2 else line[0]] if coloured and line[0] != " " else ""
         yield f"{colour}{line}{_END}" if colour else line
     if not lines:
-        yield Message("The pod stays as it is.")
+        yield Message("The pod is not changed.")

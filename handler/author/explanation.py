@@ -40,8 +40,8 @@ _ANY = "\0"  # not a valid label value, so no selector can require it
 
 PLACEMENTS: Mapping[Policy, Message] = {
     "virtualNodeOnly": Message("on the virtual node"),
-    "fair": Message("on the virtual node or any other"),
-    "normalNodePrefer": Message("on the virtual node where others are full"),
+    "fair": Message("on the virtual node or any other node"),
+    "normalNodePrefer": Message("on the virtual node if other nodes are full"),
     "normalNodeOnly": Message("not on the virtual node"),
 }
 """Where each policy places pods."""
@@ -163,7 +163,7 @@ def diff(before: Any, after: Any) -> list[str]:
         return [
             "--- before",
             "+++ after",
-            Message("@@ {count} lines are too many to compare @@", count=len(new)),
+            Message("@@ too many lines to compare: {count} @@", count=len(new)),
         ]
     return list(difflib.unified_diff(old, new, "before", "after", lineterm=""))
 

@@ -32,14 +32,14 @@ _NAMES = {
     "Empty": "empty",
 }
 _OF_FORMS = {
-    "selector": "Which pods, what is added to them, and whether they go to the virtual node.",
-    "effect": "What is added to a pod, unless it has it.",
+    "selector": "Selects pods, and declares what is added to them and how they are scheduled.",
+    "effect": "What is added to a pod, unless the pod already has it.",
     "policy": "Exactly one policy.",
     "virtualNode": "A virtual node, as in the keys virtualNode and virtualNodes of the ConfigMap.",
-    "toleration": "A toleration as a pod has it.",
+    "toleration": "A toleration, as in the spec of a pod.",
     "labelSelector": "All conditions must hold. {} matches everything.",
     "requirement": "One condition on a label.",
-    "ratios": "Accepted, without effect.",
+    "ratios": "Accepted, but has no effect.",
     "empty": "Without parameters: {}.",
 }
 _OF_FIELDS: Mapping[str, Mapping[str, str]] = {
@@ -50,8 +50,8 @@ _OF_FIELDS: Mapping[str, Mapping[str, str]] = {
         "effect": "What is added to the pods.",
         "policy": 'How the pods are scheduled. Default: {"virtualNodeOnly": {}}.',
         "priority": "Selectors with a larger priority come first. Default: 0.",
-        "mode": "enforce (default); audit: report only; off: as if it were not there.",
-        "percentage": "The share of the matching pods that the selector takes. Default: 100.",
+        "mode": "enforce (default); audit: only report matches; off: disable the selector.",
+        "percentage": "The percentage of matching pods that the selector applies to. Default: 100.",
         "virtualNode": "The name of a virtual node in the key virtualNodes.",
     },
     "effect": {
@@ -61,21 +61,21 @@ _OF_FIELDS: Mapping[str, Mapping[str, str]] = {
     },
     "policy": {
         "virtualNodeOnly": "Only on the virtual node.",
-        "fair": "On the virtual node or any other, as the scheduler finds.",
-        "normalNodePrefer": "Rather on other nodes.",
+        "fair": "On the virtual node or any other node, as the scheduler decides.",
+        "normalNodePrefer": "On other nodes if possible, otherwise on the virtual node.",
         "normalNodeOnly": "Not on the virtual node. Effects still apply.",
     },
     "virtualNode": {
-        "nodeSelector": 'The labels of its nodes. Default: {"k8s.aliyun.com/vnode": "true"}.',
+        "nodeSelector": 'Labels of the virtual node. Default: {"k8s.aliyun.com/vnode": "true"}.',
         "tolerations": "For its taints. Default: k8s.aliyun.com/vnode=true:NoSchedule.",
-        "unsupported": "Pods that ECI cannot run: warn (default), refuse or ignore.",
+        "unsupported": "For pods that ECI cannot run: warn (default), refuse or ignore.",
     },
     "toleration": {
         "key": "The key of the taint. Without one, the operator must be Exists.",
         "operator": "Equal (default) or Exists.",
         "value": "The value of the taint, for Equal.",
-        "effect": "The effect of the taint. Default: all.",
-        "tolerationSeconds": "For NoExecute: how long the taint is tolerated.",
+        "effect": "The effect of the taint. Default: all effects.",
+        "tolerationSeconds": "For NoExecute: how many seconds the taint is tolerated.",
     },
     "labelSelector": {
         "matchLabels": "Labels and their values.",
@@ -87,8 +87,8 @@ _OF_FIELDS: Mapping[str, Mapping[str, str]] = {
         "values": "For In and NotIn: at least one value.",
     },
     "ratios": {
-        "cpuRatio": "Accepted, without effect.",
-        "memoryRatio": "Accepted, without effect.",
+        "cpuRatio": "Accepted, but has no effect.",
+        "memoryRatio": "Accepted, but has no effect.",
     },
     "empty": {},
 }

@@ -101,7 +101,7 @@ def _json(source: io.RawIOBase | io.BytesIO, head: bytes, shown: str) -> Iterato
         import ijson
     except ImportError:
         raise UsageError(
-            Message("plan reads JSON with ijson, which is not installed; install requirements.txt")
+            Message("plan needs ijson to read JSON, but it is not installed; run pip install ijson")
         ) from None
     try:
         kind = _kind_of_list(ijson, head)
@@ -113,14 +113,15 @@ def _json(source: io.RawIOBase | io.BytesIO, head: bytes, shown: str) -> Iterato
         else:
             for item in ijson.items(source, "items.item", use_float=True, buf_size=_CHUNK):
                 if not isinstance(item, dict):
-                    raise UsageError(Message("an item is not an object of Kubernetes"), shown)
+                    raise UsageError(Message("an item is not a Kubernetes object"), shown)
                 if kind:
                     item.setdefault("kind", kind)
                 yield from _flattened(item, shown)
     except ijson.JSONError as error:
         if "trailing garbage" in str(error):
             raise UsageError(
-                Message("something follows the List; give each List with an -f of its own"), shown
+                Message("there is more data after the List; specify each List with its own -f"),
+                shown,
             ) from None
         first = error.args[0] if error.args else ""
         text = first.decode(errors="replace") if isinstance(first, bytes) else str(first)
@@ -148,7 +149,7 @@ def _kind_of_list(ijson: Any, head: bytes) -> str | None:
 def _flattened(found: Any, shown: str) -> Iterator[Object]:
     """Yield the object itself, or the items of a List."""
     if not isinstance(found, dict):
-        raise UsageError(Message("a value is not an object of Kubernetes"), shown)
+        raise UsageError(Message("a value is not a Kubernetes object"), shown)
     items, kind = found.get("items"), str(found.get("kind"))
     if kind.endswith("List") and isinstance(items, list):
         of_items = kind.removesuffix("List")
@@ -199,7 +200,7 @@ def _workloads(
         except ForbiddenError as error:
             complain(
                 Message(
-                    "{resource} are left out, since they can't be listed: {reason}",
+                    "{resource} are left out because they can't be listed: {reason}",
                     resource=resource,
                     reason=message_of(error),
                 )

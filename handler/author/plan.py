@@ -27,11 +27,11 @@ from .profile_file import read_profile
 __all__ = ["add_to"]
 
 _DESCRIPTION = Message("""
-Say what an edit of the profile would change in a cluster, workload by workload: which pods would go
-to the virtual node, which no longer, and which effects are different. Nothing is written.
-Pods are decided as they would be created again: from the templates of their workloads, where these
-are in the input, or else from the pods without what was added to them.
-Exit code: 0 if nothing changes, 3 if something changes, 1 for errors and if it can't be told.
+Show what an edit of the profile would change in a cluster, by workload: which pods would go to the
+virtual node, which would no longer go there, and which effects would differ. Nothing is written.
+The result is that of recreating the pods: from the templates of their workloads if these are in the
+input, otherwise from the pods without what was added to them.
+Exit code: 0 if nothing changes, 3 if something changes, 1 on errors and if it can't be determined.
 """)
 _FAILED = 1
 _CHANGES = 3
@@ -41,7 +41,7 @@ def add_to(commands: Any) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
         "plan",
-        help=Message("say what an edit of the profile would change in a cluster"),
+        help=Message("show what an edit of the profile would change in a cluster"),
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -49,15 +49,15 @@ def add_to(commands: Any) -> None:
         "new",
         metavar="NEW",
         help=Message(
-            "a YAML file with the new ConfigMap, or with the list of selectors alone;"
-            " - for standard input"
+            "a YAML file with the new ConfigMap, or with only the list of selectors; - for"
+            " standard input"
         ),
     )
     parser.add_argument(
         "--current",
         metavar="FILE|cluster",
         default=CLUSTER,
-        help=Message("the profile in force, to compare with; by default the one in the cluster"),
+        help=Message("the profile in force, to compare with (default: the one in the cluster)"),
     )
     parser.add_argument(
         "-f",
@@ -65,9 +65,8 @@ def add_to(commands: Any) -> None:
         metavar="FILE|-|cluster",
         action="append",
         help=Message(
-            "pods, workloads and namespaces, as kubectl get -A -o json writes them; - for standard"
-            " input; may be given several times; by default those of the cluster, listed with your"
-            " kubeconfig"
+            "pods, workloads and namespaces, as printed by kubectl get -A -o json; - for standard"
+            " input; can be repeated (default: those in the cluster, listed with your kubeconfig)"
         ),
     )
     parser.add_argument("--output", choices=("text", "json", "yaml"), default="text")
@@ -78,7 +77,7 @@ def add_to(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     files = arguments.objects or [CLUSTER]
     if (arguments.new, arguments.current, *files).count("-") > 1:
-        raise UsageError(Message("standard input, -, can be read once only"))
+        raise UsageError(Message("standard input (-) can be read only once"))
     chosen = settings()
     new = _of_file(arguments.new, chosen)
     current = _current(arguments.current, chosen)
@@ -89,7 +88,7 @@ def _run(arguments: argparse.Namespace) -> int:
     except InventoryError as error:
         raise UsageError(message_of(error)) from None
     if not inventory:
-        raise UsageError(Message("no pod, and no workload that makes one"), ", ".join(files))
+        raise UsageError(Message("no pods and no workloads"), ", ".join(files))
     comparison = compare_on(inventory, current, new)
     match arguments.output:
         case "text":
@@ -138,5 +137,7 @@ def _parsed(data: Any, shown: str) -> Profile:
     try:
         return parse(data)
     except ProfileError as error:
-        message = Message("{profile} is not a valid profile (check says where):", profile=shown)
+        message = Message(
+            "{profile} is not a valid profile (run check to see where):", profile=shown
+        )
         raise UsageError(message, invalid=error) from None

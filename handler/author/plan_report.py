@@ -22,8 +22,8 @@ __all__ = ["report", "to_json"]
 _LONGEST_NAME = 253  # Kubernetes' limit for most kinds
 _MOST_NAMES = 10  # namespaces or selectors in a line
 _DRAWN = Message(
-    "A selector with a percentage draws for each pod anew when it is created. The plan draws by the"
-    " pods' uids, the same under both profiles, so its numbers are those to expect."
+    "A selector with a percentage chooses at random when a pod is created. The plan chooses by"
+    " the uid of the pod, in the same way for both profiles, so its numbers are estimates."
 )
 
 
@@ -34,22 +34,20 @@ def report(comparison: Comparison) -> Iterator[str]:
         yield ""
     if comparison.unmatched:
         names = _listed(comparison.unmatched)
-        yield Message("Selectors that match nothing here: {names}", names=names)
+        yield Message("Selectors that match no pods here: {names}", names=names)
     if comparison.drawn:
         yield _DRAWN
     if comparison.unknown_namespaces:
         names = _listed(sorted(comparison.unknown_namespaces))
         yield Message(
-            "Not decided: {pods}, since a selector asks for labels of namespaces that the input"
-            " does not have: {names}",
+            "Not decided: {pods}, because a selector requires labels of namespaces that are not"
+            " in the input: {names}",
             pods=_pods(comparison.undecided),
             names=names,
         )
     yield _summary(comparison)
     if comparison.changes:
-        yield Message(
-            "Pods that run stay as they are: this is what happens when they are created again."
-        )
+        yield Message("Running pods are not changed: this is what happens when they are recreated.")
 
 
 def to_json(comparison: Comparison, language: Language) -> dict[str, Any]:
@@ -140,7 +138,7 @@ def _workload(workload: WorkloadChanges) -> Iterator[str]:
             yield Message("    ECI does not support {what}", what=change.unsupported)
     for difference, counted in workload.differing.items():
         yield Message(
-            "  label {key} is {own} in pods and {given} in the template, which counts: {pods}",
+            "  label {key} is {own} in pods and {given} in the template, which is used: {pods}",
             key=_plain(difference.key),
             own=_value(difference.pod),
             given=_value(difference.template),
@@ -148,7 +146,7 @@ def _workload(workload: WorkloadChanges) -> Iterator[str]:
         )
     if workload.undecided:
         yield Message(
-            "  not decided, the namespace's labels are not known: {pods}",
+            "  not decided, the labels of the namespace are unknown: {pods}",
             pods=_pods(workload.undecided),
         )
 
@@ -185,7 +183,7 @@ def _result(change: Change) -> Message:
         case "changed":
             return Message("other effects")
         case "recorded":
-            return Message("the decision record alone")
+            return Message("only the decision record")
         case "unchanged":
             return Message("refused") if change.refused else Message("unchanged")
 
@@ -233,9 +231,9 @@ def _summary(comparison: Comparison) -> Message:
         sentence = Message("Nothing changes for {pods}", pods=count)
     for note, number in (
         (Message("now on the virtual node"), results["placed"]),
-        (Message("no longer"), results["unplaced"]),
+        (Message("no longer on the virtual node"), results["unplaced"]),
         (Message("other effects or placement"), results["changed"]),
-        (Message("the decision record alone"), results["recorded"]),
+        (Message("only the decision record"), results["recorded"]),
         (Message("workloads without pods"), without_pods),
         (Message("refused"), comparison.refused),
         (Message("not supported by ECI"), comparison.unsupported),

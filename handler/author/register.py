@@ -21,20 +21,20 @@ from .command import UsageError, complain, read_text
 __all__ = ["add_to"]
 
 _DESCRIPTION = Message("""
-Write a MutatingWebhookConfiguration by which kube-apiserver calls the function only for pods that
-one of the profile's selectors matches: one webhook for each distinct pair of namespaceSelector and
-objectSelector. The webhook that they are made from stays, but selects no pod. It is the only one,
-and selects as before, if a selector matches everything or has neither side, and beyond 64 pairs or
-512 KiB.
+Print a MutatingWebhookConfiguration with which kube-apiserver calls the function only for pods that
+a selector of the profile can match. It has one webhook for each distinct pair of namespaceSelector
+and objectSelector, and the webhook of the wide registration, which then selects no pods. The
+registration stays wide if a selector matches everything or has neither of the two selectors, or if
+there are more than 64 pairs or 512 KiB.
 
 A webhook that did not match a pod at first is not called again (reinvocationPolicy: IfNeeded), so
-labels that later webhooks add to a pod can't make a selector match, unless another one did. Stay
-with the wide registration where other webhooks add the labels that the profile asks for.
+labels that later webhooks add to the pod can't make a selector match unless another one matched.
+Use the wide registration if other webhooks add labels that the profile requires.
 """)
 _REGISTRATION = Path(__file__).parents[2] / "k8s" / "base" / "mutating-webhook-configuration.yaml"
 _UNTRUSTED = Message(
-    "warning: without a caBundle kube-apiserver trusts no certificate of the function, and calls"
-    " fail; give it with --ca-bundle, as docs/en/tools.md shows"
+    "warning: without a caBundle, kube-apiserver does not trust the certificate of the function,"
+    " and calls fail; specify --ca-bundle, as shown in docs/en/tools.md"
 )
 
 
@@ -51,13 +51,15 @@ def add_to(commands: Any) -> None:
         "--registration",
         metavar="FILE",
         default=str(_REGISTRATION),
-        help=Message("what to narrow, - for standard input; by default that of a checkout"),
+        help=Message(
+            "the registration to narrow, - for standard input (default: the one in the repository)"
+        ),
     )
     parser.add_argument(
         "--ca-bundle",
         metavar="BASE64",
         default="",
-        help=Message("PEM in base64, put into each webhook"),
+        help=Message("the CA certificates to set in each webhook (PEM in base64)"),
     )
     parser.set_defaults(run=_run)
 

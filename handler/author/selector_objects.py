@@ -240,14 +240,16 @@ def _policy(written: Any, told: _Teller) -> tuple[Policy, Any]:
         return DEFAULT_POLICY, None
     name, *others = given
     for other in others:
-        message = Message("left out, of several policies {policy} counts", policy=name)
+        message = Message(
+            "left out, because {policy} is used if there are several policies", policy=name
+        )
         told.note(("policy", other), message)
     parameters = written[name]
     if not isinstance(parameters, dict):
         return name, {name: parameters}
     for key in parameters:
         if name == "normalNodePrefer" and key in _RATIOS:
-            told.note(("policy", name, key), Message("left out, it has no effect"))
+            told.note(("policy", name, key), Message("left out, because it has no effect"))
         else:
             told.lost(("policy", name, key), _UNKNOWN)
     return name, {name: {}}
@@ -262,7 +264,9 @@ def _effect(written: Any, policy: Policy, told: _Teller) -> Any:
             told.lost(("effect", key), _UNKNOWN)
     effect = {key: written[key] for key in _EFFECTS if written.get(key)}
     if effect and policy == "normalNodeOnly":
-        message = Message("left out, the CRD's component adds none under normalNodeOnly")
+        message = Message(
+            "left out, because Alibaba Cloud's component adds no effects with normalNodeOnly"
+        )
         told.note(("effect",), message)
         return None
     if effect and policy in _AT_BINDING:

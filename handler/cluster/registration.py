@@ -60,7 +60,7 @@ def _parts(registration: Mapping[str, Any]) -> tuple[Webhook, list[Webhook]]:
     if len(wide) != 1:
         raise ValueError(
             Message(
-                "the registration must have one webhook for pods, as `make install` makes it,"
+                "the registration must have one webhook for pods, as `make install` creates it,"
                 " not {count}",
                 count=len(wide),
             )

@@ -22,12 +22,12 @@ __all__ = ["add_to"]
 
 _BUNDLES = ("renewed", "given", "injected")
 _INSTALL = Message(
-    "What a Job of the manifest runs: create the default profile if there is none, wait until the"
-    " function is ready, and have kube-apiserver call it. It can be run again."
+    "Run by the Job in the manifest. It creates the default profile if there is none, waits until"
+    " the function is ready, and registers it with kube-apiserver. It can be run again."
 )
 _CERTIFICATES = Message(
-    "What a CronJob runs: renew the certificate and the CA in their Secrets if that is due, and"
-    " have the registrations trust the CA. It can be run at any time."
+    "Run by a CronJob. It renews the certificate and the CA in their Secrets when they are due,"
+    " and makes the registrations trust the CA. It can be run at any time."
 )
 
 _LONGEST = 3600
@@ -38,7 +38,9 @@ _log = logging.getLogger("eci-profile")
 def add_to(commands: Any) -> None:
     """Add both commands to the command line."""
     install = commands.add_parser(
-        "install", help=Message("finish an installation, in the cluster"), description=_INSTALL
+        "install",
+        help=Message("finish an installation (runs in the cluster)"),
+        description=_INSTALL,
     )
     install.add_argument(
         "--bundle",
@@ -46,13 +48,14 @@ def add_to(commands: Any) -> None:
         default="injected",
         help=Message(
             "the CAs that the registrations trust: renewed by this command, given in the"
-            " certificate's Secret, or injected into the registrations by others (the default)"
+            " certificate's Secret, or injected into the registrations by another component (the"
+            " default)"
         ),
     )
     install.set_defaults(run=_install)
     certificates = commands.add_parser(
         "certificates",
-        help=Message("renew the certificate, in the cluster"),
+        help=Message("renew the certificate (runs in the cluster)"),
         description=_CERTIFICATES,
     )
     certificates.set_defaults(run=_certificates)
@@ -62,7 +65,9 @@ def add_to(commands: Any) -> None:
             metavar="SECONDS",
             type=_seconds,
             default=300.0,
-            help=Message("how long to wait for the function's pods (default: 300, at most 3600)"),
+            help=Message(
+                "seconds to wait for the pods of the function (default: 300, at most 3600)"
+            ),
         )
 
 

@@ -372,7 +372,7 @@ def _differences(before: str, after: str) -> list[str]:
     if len(old) + len(new) > _MOST_CHANGED:
         return [
             Message(
-                "@@ {before} and {after} lines are too many to compare @@",
+                "@@ too many lines to compare: {before} and {after} @@",
                 before=len(old),
                 after=len(new),
             )

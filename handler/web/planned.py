@@ -74,7 +74,7 @@ def _plan(head: _Head, text: bytes, current: Profile) -> Mapping[str, Any]:
             raise _too_large(Message("more than {most} objects", most=_MOST_OBJECTS))
         inventory.add(value)
     if not inventory:
-        raise ValueError(Message("there is no pod in it, and no workload that makes one"))
+        raise ValueError(Message("there are no pods and no workloads in it"))
     _check_work(inventory, current, new)
     return _shortened(to_json(compare_on(inventory, current, new), head.language))
 
@@ -90,7 +90,7 @@ def _check_size(text: bytes) -> None:
     except (msgspec.DecodeError, RecursionError) as error:
         reason = message_of(error)
         raise ValueError(
-            Message("this is not what kubectl get -o json writes: {reason}", reason=reason)
+            Message("this is not the output of kubectl get -o json: {reason}", reason=reason)
         ) from None
 
 
@@ -116,7 +116,7 @@ def _check_work(inventory: Inventory, *profiles: Profile) -> None:
         for each in profile.selectors
     )
     if pods * size > _MOST_WORK:
-        raise _too_large(Message("too many pods for so large a profile"))
+        raise _too_large(Message("too many pods for a profile of this size"))
 
 
 def _shortened(plan: dict[str, Any]) -> Mapping[str, Any]:

@@ -187,7 +187,7 @@ def test_plan_when_some_kinds_cannot_be_listed(api: APIServer, tmp_path: Path) -
     with api.fault("status", "/apis/apps/v1/deployments", code=403):
         result = run(*arguments, text=text, environment=environment)
         assert result.returncode == 3
-        assert "deployments are left out, since they can't be listed: " in result.stderr
+        assert "deployments are left out because they can't be listed: " in result.stderr
         assert json.loads(result.stdout)["summary"]["placed"] == 3
     with api.fault("status", "/apis/batch/v1/cronjobs", code=404):
         assert run(*arguments, text=text, environment=environment).returncode == 3

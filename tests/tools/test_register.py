@@ -70,7 +70,7 @@ def test_it_refuses_an_invalid_profile_with_its_problems(tmp_path: Path) -> None
 
 def test_the_help_says_what_a_narrowed_registration_misses() -> None:
     result = register("--help")
-    assert "labels that later webhooks add to a pod can't make a selector match" in result.stdout
+    assert "labels that later webhooks add to the pod can't make a selector match" in result.stdout
 
 
 @pytest.mark.parametrize(

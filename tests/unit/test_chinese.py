@@ -231,7 +231,7 @@ def test_an_invalid_profile_is_told_with_its_problems(tmp_path: Path) -> None:
         "explain", "-", "--profile", "profile.json", text="kind: Pod", cwd=tmp_path, environment=ZH
     )
     assert result.stderr.splitlines() == [
-        "eci-profile: profile 无效（用 check 查看位置）：",
+        "eci-profile: profile 有误（用 check 查看位置）：",
         '  selectors[0] "a": 需要 namespaceSelector 或 objectSelector，也可以同时指定',
     ]
 

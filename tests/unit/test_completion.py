@@ -14,5 +14,5 @@ def test_without_shtab_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == (
         "eci-profile: completion needs shtab: install with the extra completion,"
-        " or pip install shtab\n"
+        " or run pip install shtab\n"
     )

@@ -179,7 +179,7 @@ def test_the_profile_of_the_settings() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{kind: Service}", "eci-profile: <stdin> has no pod, and nothing that makes one"),
+        ("{kind: Service}", "eci-profile: <stdin> has no pods, and no objects with a pod template"),
         (
             "kind: DaemonSet\nspec:\n  template:\n    metadata: web\n",
             '<stdin>:4:15: Pod.metadata: must be an object, got "web"',
@@ -219,7 +219,7 @@ def test_a_pod_of_a_namespace_that_is_left_out_is_not_asked_about(output: str) -
         pod = f"{{kind: Pod, metadata: {{namespace: {namespace}, labels: {{app: web}}}}}}"
         said = run(*arguments, text=pod).stdout
         if output == "text":
-            assert "Left alone: the registration leaves its namespace out" in said
+            assert "Left alone: the registration excludes its namespace" in said
         else:
             (explanation,) = json.loads(said)
             assert (explanation["leftAlone"], explanation["patch"]) == ("not-asked", [])
@@ -234,7 +234,7 @@ def test_a_pod_of_very_many_lines_is_not_compared() -> None:
     before = {"a": list(range(20_000))}
     assert diff(before, before) == []
     *_, said = diff(before, {**before, "b": 1})
-    assert said == "@@ 20002 lines are too many to compare @@"
+    assert said == "@@ too many lines to compare: 20002 @@"
 
 
 def test_wrong_uses_end_with_one_sentence(tmp_path: Path) -> None:
@@ -245,7 +245,10 @@ def test_wrong_uses_end_with_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("{ ]")
     for arguments, said in (
         (["--profile", "missing.yaml"], "eci-profile: missing.yaml can't be read: No such file"),
-        (["--profile", "bad.yaml"], "the profile is not valid (check says where):\n  selectors[0]"),
+        (
+            ["--profile", "bad.yaml"],
+            "the profile is invalid (run check to see where):\n  selectors[0]",
+        ),
         (["--namespace-labels", "a"], "'a': write key=value"),
         (["--namespace-labels", "a=b c"], "a label's value must be empty or"),
         (["-"], "not allowed with argument"),

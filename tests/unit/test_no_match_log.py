@@ -76,9 +76,9 @@ def test_a_namespace_is_logged_with_the_first_requirement_that_failed(logged: Lo
     )
     assert (line["level"], line["outcome"], line["namespace"]) == ("INFO", "no_match", "default")
     assert line["failed"] == [
-        'gpu: objectSelector wants gpu In ["true"], but it is absent',
-        "team: namespaceSelector wants team Exists, but it is absent",
-        'not-web: objectSelector wants app NotIn ["api", "web"], but it is "web"',
+        'gpu: objectSelector requires gpu In ["true"], but it is absent',
+        "team: namespaceSelector requires team Exists, but it is absent",
+        'not-web: objectSelector requires app NotIn ["api", "web"], but it is "web"',
     ]
     assert logged.function.metric("eci_profile_reviews_total", outcome="no_match") == count + 2
 
@@ -128,7 +128,7 @@ def test_a_line_is_bounded_whatever_the_profile_is() -> None:
     assert time.thread_time() - began < 0.01
     assert len(found) == 21
     assert found[0].startswith("0xxx")
-    assert found[0].endswith("...: objectSelector wants a In [2000 values], but it is absent")
+    assert found[0].endswith("...: objectSelector requires a In [2000 values], but it is absent")
     assert found[-1] == "and 40 more"
     assert max(map(len, found)) < 200
 

@@ -162,7 +162,7 @@ def test_a_change_of_many_lines_is_not_compared(function: Local) -> None:
     loaded = function.request("GET", "/profile").json["data"]["selectors"]
     long = loaded + "# a\n" * 1_001
     (change,) = changes(function, long)
-    assert change["lines"] == ["@@ 3 and 1004 lines are too many to compare @@"]
+    assert change["lines"] == ["@@ too many lines to compare: 3 and 1004 @@"]
 
 
 def test_an_object_in_one_line_can_be_pasted(function: Local) -> None:
@@ -225,16 +225,16 @@ REMEDY = "; use python -m handler plan, which has no limit"
 @pytest.mark.parametrize(
     ("selectors", "objects", "message"),
     [
-        (WEB, b"", "this is not what kubectl get -o json writes: Input data was truncated"),
-        (WEB, b"kind: Pod", "this is not what kubectl get -o json writes: JSON is malformed"),
-        (WEB, b"{} {}", "this is not what kubectl get -o json writes: JSON is malformed"),
-        (WEB, b"[" * 10_000, "this is not what kubectl get -o json writes: maximum recursion"),
-        (WEB, b'{"kind": "List", "items": [5]}', "JSON: an item is not an object"),
+        (WEB, b"", "this is not the output of kubectl get -o json: Input data was truncated"),
+        (WEB, b"kind: Pod", "this is not the output of kubectl get -o json: JSON is malformed"),
+        (WEB, b"{} {}", "this is not the output of kubectl get -o json: JSON is malformed"),
+        (WEB, b"[" * 10_000, "this is not the output of kubectl get -o json: maximum recursion"),
+        (WEB, b'{"kind": "List", "items": [5]}', "JSON: an item is not a Kubernetes object"),
         (WEB, b'{"kind": "Pod", "spec": 5}', "Pod (without a name): Expected object"),
-        (WEB, b'{"kind": "Namespace", "metadata": {}}', "there is no pod in it, and no workload"),
+        (WEB, b'{"kind": "Namespace", "metadata": {}}', "there are no pods and no workloads"),
         (WEB, b"[" + b"0," * 300_001 + b"0]", "more than 300000 values" + REMEDY),
         (WEB, pods(10_001), "more than 20000 objects" + REMEDY),
-        (MANY, pods(1_000), "too many pods for so large a profile" + REMEDY),
+        (MANY, pods(1_000), "too many pods for a profile of this size" + REMEDY),
         ([{"name": 5}], CLUSTER, "the profile has errors; fix them first"),
     ],
 )

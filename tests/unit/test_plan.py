@@ -180,12 +180,15 @@ def test_several_files(tmp_path: Path) -> None:
         ("{kind: Pod}", "<stdin> is not JSON: lexical error: invalid char in json text."),
         (
             '{"kind": "List", "items": [{"kind": "Secret"}]}',
-            "-: no pod, and no workload that makes",
+            "-: no pods and no workloads",
         ),
-        ("", "-: no pod, and no workload that makes one"),
-        (RAW + RAW, "<stdin>: something follows the List; give each List with an -f of its own"),
-        ('{"kind": "List", "items": [1]}', "<stdin>: an item is not an object of Kubernetes"),
-        ('{"kind": "Secret"} 1', "<stdin>: a value is not an object of Kubernetes"),
+        ("", "-: no pods and no workloads"),
+        (
+            RAW + RAW,
+            "<stdin>: there is more data after the List; specify each List with its own -f",
+        ),
+        ('{"kind": "List", "items": [1]}', "<stdin>: an item is not a Kubernetes object"),
+        ('{"kind": "Secret"} 1', "<stdin>: a value is not a Kubernetes object"),
         ("- kind: Pod", "<stdin>: a document is not a Kubernetes object"),
         ("kind: [Pod", "<stdin>:1:11: did not find expected ',' or ']'"),
         (
@@ -211,10 +214,10 @@ def test_input_that_is_not_as_it_should_be(text: str, said: str) -> None:
         (["missing.yaml", "-f", "objects.json"], "eci-profile: missing.yaml can't be read"),
         (["objects.json", "-f", "objects.json"], "eci-profile: objects.json: no ConfigMap"),
         (["new.yaml", "-f", "missing.json"], "eci-profile: missing.json can't be read: No such"),
-        (["-", "-f", "-"], "eci-profile: standard input, -, can be read once only"),
+        (["-", "-f", "-"], "eci-profile: standard input (-) can be read only once"),
         ([], "error: the following arguments are required: NEW"),
         (["new.yaml", "--output", "xml"], "invalid choice: 'xml'"),
-        (["-", "-f", "objects.json"], "eci-profile: <stdin> is not a valid profile (check says"),
+        (["-", "-f", "objects.json"], "eci-profile: <stdin> is not a valid profile (run check"),
     ],
 )
 def test_wrong_uses(arguments: list[str], said: str) -> None:
