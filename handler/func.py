@@ -21,7 +21,7 @@ __all__ = ["new"]
 class _Instance:
     def __init__(self, function: Function) -> None:
         self._function = function
-        self._readiness = False, "the profile was not read yet"
+        self._readiness = False, "the profile has not been read yet"
         self._look: asyncio.Task[None] | None = None
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:

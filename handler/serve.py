@@ -53,7 +53,7 @@ def main() -> None:
         listener = _listen(port)
     except OSError as error:
         raise SystemExit(
-            f"eci-profile: PORT {port} can't be had: {os.strerror(error.errno or 0)}"
+            f"eci-profile: can't listen on PORT {port}: {os.strerror(error.errno or 0)}"
         ) from None
     sys.setswitchinterval(_SWITCH)
     _log.info("listening", extra={"port": port, "tls": bool(tls)})
@@ -72,7 +72,7 @@ def _help(arguments: list[str]) -> None:
     settings = re.sub(r"`|\[([^]]+)\]\([^)]*\)", r"\1", "\n".join(rows))
     argparse.ArgumentParser(
         prog="python -m handler.serve",
-        description="Serve the function by HTTP, or HTTPS. There are no other options:\n"
+        description="Serve the function over HTTP or HTTPS. There are no other options:\n"
         "the settings are environment variables.",
         epilog=f"settings:\n{settings}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -183,10 +183,10 @@ class _Serving:
             try:
                 await self._serve(pem, _trial(pem))
             except OSError as error:  # perhaps no free descriptor: try again later
-                _log.warning("the TLS files are not in force", extra={"reason": str(error)})
+                _log.warning("the TLS files could not be applied", extra={"reason": str(error)})
             else:
                 tls.pem = pem
-                _log.info("the TLS files changed and are in force")
+                _log.info("the TLS files were reloaded")
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

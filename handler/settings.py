@@ -72,8 +72,8 @@ class Settings:
         float,
         Field(ge=0, le=3600, allow_inf_nan=False),
         Setting(
-            "How many seconds a value that was read is used without reading it again."
-            " `0`: read it for each review",
+            "How many seconds the profile and the labels of namespaces are cached."
+            " `0`: read them for each review",
             "a number of seconds from 0 to 3600, such as `5` or `0.5`",
             "`5`",
         ),
@@ -90,8 +90,7 @@ class Settings:
     binding: Annotated[
         bool,
         Setting(
-            "Whether effects at binding are switched on; it needs the component"
-            " `effects-at-binding`",
+            "Whether effects at binding are enabled; requires the component `effects-at-binding`",
             "`1` (answer reviews of `pods/binding`) or `0`",
             "`0`",
         ),
@@ -100,8 +99,7 @@ class Settings:
         float,
         Field(ge=0, le=86400, allow_inf_nan=False),
         Setting(
-            "How many seconds the labels of a node are used without reading them again,"
-            " for effects at binding",
+            "How many seconds the labels of a node are cached, for effects at binding",
             "a number of seconds from 0 to 86400, such as `300`",
             "`300`",
         ),
@@ -110,8 +108,8 @@ class Settings:
         str,
         Field(pattern=_NAME, max_length=253),
         Setting(
-            "The registration that [follows the profile](tools.md#let-it-follow-the-profile); it"
-            " needs the component `narrow-registration`",
+            "The registration that [follows the profile](tools.md#let-it-follow-the-profile);"
+            " requires the component `narrow-registration`",
             "the name of a MutatingWebhookConfiguration",
             "none",
         ),
@@ -124,8 +122,8 @@ class Settings:
     language: Annotated[
         Literal["en", "zh"],
         Setting(
-            "The language of the command line, and of the refusal of an invalid profile."
-            " Logs, Events and warnings are in English always",
+            "The language of the command line, and of the message that refuses an invalid profile."
+            " Logs, Events and warnings are always in English",
             "`en` (English) or `zh` (Chinese)",
         ),
     ] = "en"
@@ -133,7 +131,7 @@ class Settings:
         bool,
         Setting(
             "Whether [the page](tools.md#the-page) is served at `/`",
-            "`1` (serve the page for those who write profiles) or `0`",
+            "`1` or `0`",
             "`0`",
         ),
     ] = False
@@ -149,11 +147,11 @@ class Settings:
         if settings.provider == "file" and not settings.file:
             raise SettingsError(
                 "ECI_PROFILE_FILE must be the path of a YAML file,"
-                " since ECI_PROFILE_PROVIDER is file"
+                " because ECI_PROFILE_PROVIDER is file"
             )
         if settings.provider == "file" and settings.registration:
             raise SettingsError(
-                "ECI_PROFILE_REGISTRATION must not be given, since ECI_PROFILE_PROVIDER is file,"
+                "ECI_PROFILE_REGISTRATION must not be set, because ECI_PROFILE_PROVIDER is file,"
                 f" which has no registration; it is {settings.registration!r}"
             )
         return settings
@@ -172,7 +170,7 @@ class ServerSettings:
         str,
         Setting(
             "A directory with `tls.crt` and `tls.key`, such as a mounted Secret. The server then"
-            " serves HTTPS only (TLS 1.2 or later), and uses changed files within seconds",
+            " serves only HTTPS (TLS 1.2 or later), and reloads changed files within seconds",
             "the path of a directory with tls.crt and tls.key",
             "none: plain HTTP",
         ),
@@ -180,7 +178,7 @@ class ServerSettings:
     tls_client_ca: Annotated[
         str,
         Setting(
-            "A PEM file with CAs, also followed as it changes. A POST without a client certificate"
+            "A PEM file with CAs, which is also reloaded. A POST without a client certificate"
             " from one of them gets 403. Probes and metrics need none."
             " Requires `ECI_PROFILE_TLS_DIR`",
             "the path of a PEM file",
@@ -209,7 +207,7 @@ class ServerSettings:
         if settings.tls_client_ca and not settings.tls_dir:
             raise SettingsError(
                 "ECI_PROFILE_TLS_DIR must be the path of a directory with tls.crt and tls.key,"
-                " since ECI_PROFILE_TLS_CLIENT_CA is given"
+                " because ECI_PROFILE_TLS_CLIENT_CA is set"
             )
         return settings
 
@@ -240,7 +238,7 @@ def _check_names(environment: Mapping[str, str]) -> None:
         if not name.startswith(_PREFIX) or name in known or _OF_A_SERVICE.search(name):
             continue
         if close := difflib.get_close_matches(name.upper(), known, n=1, cutoff=_CLOSE):
-            raise SettingsError(f"{name} is no setting, did you mean {close[0]}?")
+            raise SettingsError(f"{name} is not a setting, did you mean {close[0]}?")
 
 
 def _read(form: type[_Form], environment: Mapping[str, str]) -> _Form:

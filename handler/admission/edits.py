@@ -17,7 +17,7 @@ from .verdict import LONGEST_FACT, Verdict, facts_of
 __all__ = ["judge_edit"]
 
 _BINDINGS_OFF = (
-    "effects at binding are not switched on here, so they are not added; install the component"
+    "effects at binding are not enabled, so they are not added; install the component"
     " effects-at-binding"
 )
 _MOST_PROBLEMS = 20  # shown when a profile is refused: a screen of them
@@ -79,6 +79,6 @@ def _refusal(error: ProfileError, language: Language) -> str:
     """A problem a line: kubectl shows it as it is, and kubectl edit above the text edited."""
     count = error.count
     problems = Message("1 problem") if count == 1 else Message("{count} problems", count=count)
-    message = Message("the profile was not saved, it has {problems}:", problems=problems)
+    message = Message("the profile was not saved because it has {problems}:", problems=problems)
     shown = [f"  {line}" for line in error.lines(_MOST_PROBLEMS, language)]
     return "\n".join((translated(message, language), *shown))

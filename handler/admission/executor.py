@@ -16,7 +16,7 @@ class BusyError(Exception):
     """Too many computations are waiting."""
 
     def __init__(self) -> None:
-        super().__init__("other profiles are being judged; try again")
+        super().__init__("too many profiles are being checked; try again")
 
 
 class BoundedExecutor:

@@ -38,7 +38,7 @@ def effect_warnings(effects: Iterable[Effect]) -> Iterator[Message]:
             yield _beaten(effect, effect.kept)
     for key in left_out:
         yield Message(
-            "annotation {key}: left out, or the pod's annotations would exceed {most} bytes",
+            "annotation {key}: not added, because the pod's annotations would exceed {most} bytes",
             key=key,
             most=MAX_ANNOTATION_BYTES,
         )

@@ -232,7 +232,7 @@ class ClusterSource:
         try:
             _REGISTRATION.validate_json(content)
         except ValidationError:
-            raise SourceError("the API server's answer is not the object asked for") from None
+            raise SourceError("the API server did not return the requested object") from None
         found: dict[str, Any] = json.loads(content)
         return found
 
@@ -265,7 +265,7 @@ class ClusterSource:
             path = f"{root}/{resource}?{urlencode(query)}"
             found = self._read(_PAGE, path, (_PAGE_SECONDS, _MOST_PAGE_BYTES))
             if found.kind != f"{kind}List":
-                raise SourceError("the API server's answer is not the list asked for")
+                raise SourceError("the API server did not return the requested list")
             following = found.metadata.continue_
             remaining = found.metadata.remaining_item_count if following else 0
             items = [{**item, "apiVersion": version, "kind": kind} for item in found.items or ()]
@@ -359,7 +359,7 @@ class ClusterSource:
         try:
             return form.validate_json(self._call("GET", path, limits=limits))
         except ValidationError:
-            raise SourceError("the API server's answer is not the object asked for") from None
+            raise SourceError("the API server did not return the requested object") from None
 
     def _call(
         self,
@@ -424,10 +424,10 @@ def _body(response: Any, seconds: float, most: int) -> bytes:
         body += chunk
         if time.monotonic() > end:
             response.close()
-            raise TimeoutError("the answer takes too long")
+            raise TimeoutError("the response takes too long")
         if len(body) > most:
             response.close()
-            raise OSError("the answer is too long")
+            raise OSError("the response is too large")
     response.release_conn()
     return bytes(body)
 
@@ -440,7 +440,9 @@ def _give_up(connection: socket.socket, late: threading.Event) -> None:
 
 def _source_error(error: client.ApiException) -> SourceError:
     if not error.status:  # TLS
-        return SourceError(f"the API server can't be trusted: {shorten(str(error.reason), 300)}")
+        return SourceError(
+            f"the TLS connection to the API server failed: {shorten(str(error.reason), 300)}"
+        )
     try:
         message = json.loads(error.body or "")["message"]
     except (ValueError, LookupError, TypeError):
@@ -455,7 +457,7 @@ def _source_error(error: client.ApiException) -> SourceError:
     }.get(error.status, "")
     retry_after = str((error.headers or {}).get("Retry-After", ""))
     return kind(
-        f"the API server answers {error.status}: {shorten(str(message), 300)}{remedy}",
+        f"the API server returned {error.status}: {shorten(str(message), 300)}{remedy}",
         float(retry_after) if retry_after.isdecimal() else 0.0,
     )
 

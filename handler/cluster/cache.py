@@ -243,7 +243,7 @@ def _load_error(error: Exception) -> LoadError:
         case LoadError():
             return error
         case asyncio.TimeoutError():
-            return LoadError("no answer in time")
+            return LoadError("timed out")
         case _:
             _log.error("unexpected error in a load", exc_info=error)
             return LoadError(f"unexpected {type(error).__name__}: {error}")

@@ -83,7 +83,7 @@ class ProfileLoader:
         try:
             self._source.report(self._namespace, self._name, state.config_map, message)
         except SourceError as error:
-            _log.info("no Event could be created for the profile", extra={"reason": str(error)})
+            _log.info("could not create an Event for the profile", extra={"reason": str(error)})
 
     def _changed(self, config_map: ConfigMap) -> State:
         try:
@@ -105,7 +105,7 @@ class ProfileLoader:
         off = [] if self._bindings else waiting
         BINDING_EFFECTS_OFF.set(len(off))
         _log.info(
-            "there is no profile, no pod is changed"
+            "there is no profile, so no pods are changed"
             if config_map is _ABSENT
             else "the profile is in force",
             extra={
@@ -115,7 +115,7 @@ class ProfileLoader:
         )
         if off:
             _log.warning(
-                "effects at binding are not switched on, so they are never added",
+                "effects at binding are not enabled, so they are never added",
                 extra={"selectors": listed(off)},
             )
         return State(Matcher(profile), config_map)

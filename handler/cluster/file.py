@@ -80,7 +80,7 @@ class FileSource:
         try:
             return _pod(name, metadata)
         except ValueError as error:
-            raise SourceError(f"{self._path} is not as it should be: {error}") from None
+            raise SourceError(f"{self._path} is invalid: {error}") from None
 
     def report(self, namespace: str, name: str, config_map: ConfigMap, message: str) -> None:
         """Do nothing: a file has no events, and the log has the message."""
@@ -109,12 +109,12 @@ class FileSource:
         except UnicodeDecodeError:
             raise SourceError(f"{self._path} is not UTF-8 text") from None
         except ValueError as error:
-            raise SourceError(f"{self._path} is not as it should be: {error}") from None
+            raise SourceError(f"{self._path} is invalid: {error}") from None
         if self._objects.any and not objects.any:
             # An editor may have truncated it before writing it again.
             raise SourceError(
-                f"{self._path} has no object any more; to have no profile, leave a ConfigMap"
-                " without selectors, or another object, in it"
+                f"{self._path} no longer contains an object; to remove the profile, keep a"
+                " ConfigMap without selectors, or another object, in it"
             )
         self._objects = objects
 

@@ -84,7 +84,7 @@ class Follower:
             self._next, self._retry = began + _PERIOD, 0.0
             if self._reason:
                 self._reason = ""
-                _log.info("the registration can be kept up to date again")
+                _log.info("the registration can be updated again")
 
     async def _bring_up_to_date(self, state: State) -> State:
         """Compare and write the registration; return the profile that it follows now.
@@ -110,7 +110,7 @@ class Follower:
                 continue
             _WRITTEN.inc()
             _log.info(
-                "the registration follows the profile",
+                "the registration was updated for the profile",
                 extra={"registration": self._name, "webhooks": len(wanted["webhooks"])},
             )
             return state
@@ -129,7 +129,7 @@ class Follower:
             _log.warning(
                 "the registration does not exist"
                 if isinstance(error, NotFoundError)
-                else "the registration can't be kept up to date, it stays as it is",
+                else "the registration can't be updated and stays as it is",
                 extra={"registration": self._name, "reason": reason},
             )
 

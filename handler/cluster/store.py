@@ -137,7 +137,7 @@ class Store:
         try:
             found = await asyncio.wait_for(self._read_pod(f"{namespace}/{name}"), max(within, 0.0))
         except asyncio.TimeoutError:
-            raise LoadError(f"pod {namespace}/{name}: no answer in time") from None
+            raise LoadError(f"pod {namespace}/{name}: timed out") from None
         owners = [OwnerReference("DaemonSet", True)] if found.of_daemonset else None
         metadata = Metadata(
             name=name,

@@ -40,14 +40,14 @@ def _containers(spec: Spec) -> Message | None:
     count = len(spec.containers or ())
     if count <= _MOST_CONTAINERS:
         return None
-    return Message("{count} containers, at most {most}", count=count, most=_MOST_CONTAINERS)
+    return Message("more than {most} containers ({count})", count=count, most=_MOST_CONTAINERS)
 
 
 def _volumes(spec: Spec) -> Message | None:
     count = len(spec.volumes or ())
     if count <= _MOST_VOLUMES:
         return None
-    return Message("{count} volumes, at most {most}", count=count, most=_MOST_VOLUMES)
+    return Message("more than {most} volumes ({count})", count=count, most=_MOST_VOLUMES)
 
 
 _LIMITS: tuple[Callable[[Spec], Message | None], ...] = (

@@ -69,11 +69,11 @@ def ca_problem(ca: Pair, now: dt.datetime) -> str:
         found, key = _certificate(ca.certificate), _key(ca.key)
         constraints = found.extensions.get_extension_for_class(x509.BasicConstraints)
         if not constraints.value.ca:
-            return "it is no CA"
+            return "it is not a CA certificate"
     except (ValueError, TypeError, x509.ExtensionNotFound) as error:
         return f"it can't be used: {error}"
     if found.public_key() != key.public_key():
-        return "the key is not that of the certificate"
+        return "the key does not match the certificate"
     return _end_problem(found, _CA_LEFT, now)
 
 
@@ -89,11 +89,11 @@ def certificate_problem(certificate: Pair, ca: Pair, dns_name: str, now: dt.date
     except (ValueError, TypeError, x509.ExtensionNotFound) as error:
         return f"it can't be used: {error}"
     if found.public_key() != key.public_key():
-        return "the key is not that of the certificate"
+        return "the key does not match the certificate"
     try:
         found.verify_directly_issued_by(_certificate(ca.certificate))
     except (ValueError, TypeError, InvalidSignature):
-        return "it is not of the CA in use"
+        return "it was not issued by the current CA"
     return _end_problem(found, _LEFT, now)
 
 
@@ -112,7 +112,7 @@ def unexpired(bundle: bytes, now: dt.datetime) -> list[bytes]:
 
 def _end_problem(certificate: x509.Certificate, days: int, now: dt.datetime) -> str:
     end = certificate.not_valid_after_utc
-    return f"it ends at {end:%Y-%m-%dT%H:%M:%SZ}" if end - now < dt.timedelta(days) else ""
+    return f"it expires at {end:%Y-%m-%dT%H:%M:%SZ}" if end - now < dt.timedelta(days) else ""
 
 
 def _builder(
@@ -161,7 +161,7 @@ def _certificate(pem: bytes) -> x509.Certificate:
 def _key(pem: bytes) -> _Key:
     key = serialization.load_pem_private_key(pem, None)
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-        raise TypeError("the key is neither of an elliptic curve nor RSA")
+        raise TypeError("the key is neither an elliptic curve key nor an RSA key")
     return key
 
 

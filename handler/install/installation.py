@@ -55,7 +55,9 @@ def install(source: ClusterSource, bundle: str, patience: float) -> None:
         if retried(partial(register, source, written, cas)):
             _log.info("registered", extra={"kind": kind})
         else:
-            _log.warning("the registration was removed, and stays so", extra={"kind": kind})
+            _log.warning(
+                "the registration was deleted and is not created again", extra={"kind": kind}
+            )
 
 
 def _create_profile(source: ClusterSource, documents: Iterable[dict[str, Any]]) -> None:

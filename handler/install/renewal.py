@@ -105,7 +105,7 @@ def _renew(source: ClusterSource, spread: float) -> bytes:
         old = unexpired(b"".join((ca.certificate, given, *old)), now)
         ca = new_ca(now)
         _write(source, CA_SECRET, secret, {**_data(ca), "old.crt": b"".join(old)})
-        _log.info("there is a new CA", extra={"reason": problem})
+        _log.info("created a new CA", extra={"reason": problem})
     bundle = b"".join((ca.certificate, *old))
     fresh = trust(source, bundle)
     if fresh:
@@ -117,7 +117,7 @@ def _renew(source: ClusterSource, spread: float) -> bytes:
             time.sleep(spread)
         data = {**_data(new_certificate(ca, DNS_NAME, now)), "ca.crt": bundle}
         _write(source, TLS_SECRET, secret, data)
-        _log.info("there is a new certificate", extra={"reason": problem})
+        _log.info("created a new certificate", extra={"reason": problem})
     elif secret.data.get("ca.crt") != bundle:
         _write(source, TLS_SECRET, secret, {"ca.crt": bundle})
     return bundle
@@ -127,7 +127,7 @@ def _not_taken_up(source: ClusterSource) -> str:
     """Return why the old CA is still needed, or an empty text."""
     found = replicas(source)
     if not found:
-        return "there is no pod"
+        return "there are no pods"
     current = _secret(source, CA_SECRET).pair.certificate
     return next(filter(None, (distrust(each, current) for each in found)), "")
 
@@ -137,7 +137,7 @@ def _drop_old(source: ClusterSource) -> bytes:
     if _old(secret):
         _write(source, CA_SECRET, secret, {"old.crt": b""})
     bundle = _renew(source, 0)
-    _log.info("each pod shows a certificate of the CA in use, the old CA is dropped")
+    _log.info("all pods use a certificate of the current CA, the old CA is removed")
     return bundle
 
 

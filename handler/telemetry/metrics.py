@@ -51,8 +51,8 @@ REVIEWS = Tally("eci_profile_reviews", "Requests answered, by outcome.", ["outco
 _REGISTRY.register(REVIEWS)
 MATCHES = Matches(
     "eci_profile_selector_matches",
-    "Pods that a selector matched, by what came of it, without dry runs. The empty selector stands "
-    "for all after the first 200.",
+    "Pods that a selector matched, by result, without dry runs. The empty selector stands for all "
+    "after the first 200.",
 )
 _REGISTRY.register(MATCHES)
 PLACEMENTS = Counter(
@@ -69,7 +69,7 @@ for _placement in (
     PLACEMENTS.labels(_placement)
 SECONDS = Durations(
     "eci_profile_review_duration_seconds",
-    "Time from a request's body to its answer.",
+    "Time from receiving the body of a request to the response.",
     (
         *(0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),
         *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
@@ -78,8 +78,8 @@ SECONDS = Durations(
 _REGISTRY.register(SECONDS)
 USES = Tally(
     "eci_profile_cache_uses",
-    "Look-ups of the profile and of namespaces: fresh (from memory), loaded (waited for), "
-    "stale (the last good one, since it can't be loaded) or failed (none there).",
+    "Look-ups of the profile and of namespaces: fresh (from memory), loaded (waited for a read), "
+    "stale (the last good value, because the read failed) or failed (no value).",
     ["cache", "result"],
 )
 _REGISTRY.register(USES)
@@ -91,8 +91,8 @@ LOADS = Counter(
 )
 PROFILE_VALID = Gauge(
     "eci_profile_profile_valid",
-    "1 if the profile as it stands is in force, 0 if it has errors and the last good one is, "
-    "or none.",
+    "1 if the current profile is in force; 0 if it has errors, and the last good one or none is "
+    "in force.",
     registry=_REGISTRY,
 )
 PROFILE_SELECTORS = Gauge(
@@ -102,29 +102,30 @@ PROFILE_SELECTORS = Gauge(
 )
 BINDING_EFFECTS_OFF = Gauge(
     "eci_profile_binding_effects_off",
-    "Selectors in force whose effects at binding are never added, since ECI_PROFILE_BINDING is 0.",
+    "Selectors in force whose effects at binding are never added, because ECI_PROFILE_BINDING "
+    "is 0.",
     registry=_REGISTRY,
 )
 PROFILE_CHANGED = Gauge(
     "eci_profile_profile_changed_timestamp_seconds",
-    "When the profile in force was first seen, as Unix time.",
+    "When the profile in force was first read, in Unix time.",
     registry=_REGISTRY,
 )
 PROFILE_VERSION = Gauge(
     "eci_profile_profile_resource_version",
-    "The resourceVersion of the ConfigMap as it was last read, 0 where there is none.",
+    "The resourceVersion of the ConfigMap when it was last read; 0 if there is none.",
     registry=_REGISTRY,
 )
 REGISTRATION_CHECKS = Counter(
     "eci_profile_registration_checks",
-    "Looks at the registration that follows the profile, by result: unchanged, written, conflict "
-    "(another was faster; looked at again) or failed (it stays as it is).",
+    "Comparisons of the registration with the profile, by result: unchanged, written, conflict "
+    "(somebody else wrote it; it is compared again) or failed (it stays as it is).",
     ["result"],
     registry=_REGISTRY,
 )
 CERTIFICATE_EXPIRY = Gauge(
     "eci_profile_certificate_expiry_timestamp_seconds",
-    "When the certificate that new connections get expires, as Unix time; 0 without TLS.",
+    "When the certificate that new connections get expires, in Unix time; 0 without TLS.",
     registry=_REGISTRY,
 )
 

@@ -84,7 +84,7 @@ class Function:
         return failure(
             405,
             "MethodNotAllowed",
-            f"{method} {path} is not answered: POST an AdmissionReview, or GET one of "
+            f"{method} {path} is not supported: POST an AdmissionReview, or GET one of "
             + ", ".join(self._get),
             {"allow": "POST, GET, HEAD" if answer else "POST"},
         )
@@ -130,7 +130,7 @@ class Function:
 
     async def _ready(self) -> Answer:
         if self.stopping:
-            return failure(503, "ServiceUnavailable", "the process is about to end")
+            return failure(503, "ServiceUnavailable", "the process is shutting down")
         try:
             state = await self._store.profile()
         except LoadError as error:

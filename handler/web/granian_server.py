@@ -161,7 +161,7 @@ class Trial:
         if self._process.returncode:
             reason = errors.decode(errors="replace").replace("\n", " ")[:_REASON]
             _log.warning(
-                "granian can't use this certificate or key: uvicorn serves them, at two thirds of"
+                "granian can't use this certificate or key, so uvicorn is used, at two thirds of"
                 " the speed; a key of RSA (2048 bits), P-256, P-384 or Ed25519 is better",
                 extra={"reason": reason},
             )

@@ -82,10 +82,10 @@ class ServerTLS:
             context(pem)
         except ssl.SSLError as error:
             if error.reason == "KEY_VALUES_MISMATCH":
-                raise TLSError(f"{self._key} is not the key of {self._certificate}") from None
+                raise TLSError(f"{self._key} does not match {self._certificate}") from None
             files = (self._certificate, self._key, self._client_ca)
             names = ", ".join(str(file) for file in files if file)
-            raise TLSError(f"of {names}, one can't be used: {error.reason or error}") from None
+            raise TLSError(f"{names} can't be used: {error.reason or error}") from None
 
 
 def context(pem: PEM) -> ssl.SSLContext:
@@ -149,4 +149,4 @@ def _content(file: Path, label: str) -> bytes:
 
 def _no_password() -> str:
     # Without this, OpenSSL prompts on the terminal.
-    raise TLSError("tls.key is encrypted; a server that starts by itself needs it in the clear")
+    raise TLSError("tls.key is encrypted; the server needs an unencrypted key")

@@ -192,9 +192,9 @@ def test_plan_when_some_kinds_cannot_be_listed(api: APIServer, tmp_path: Path) -
     with api.fault("status", "/apis/batch/v1/cronjobs", code=404):
         assert run(*arguments, text=text, environment=environment).returncode == 3
     for path, code, said in (
-        ("/api/v1/pods", 403, "the API server answers 403"),
+        ("/api/v1/pods", 403, "the API server returned 403"),
         ("/api/v1/pods", 410, "the list took too long, run the command again"),
-        ("/apis/apps/v1/daemonsets", 500, "the API server answers 500"),
+        ("/apis/apps/v1/daemonsets", 500, "the API server returned 500"),
     ):
         with api.fault("status", path, code=code):
             result = run(*arguments, text=text, environment=environment)

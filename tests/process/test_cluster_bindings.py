@@ -234,7 +234,7 @@ def test_a_renamed_or_deleted_node_is_503(api: APIServer, tmp_path: Path) -> Non
         api.delete_node("vk")
         api.put_node("vk-2", VIRTUAL)
         server.pass_time(61)
-        assert 'node vk: the API server answers 404: nodes "vk" not found' in refused(server)
+        assert 'node vk: the API server returned 404: nodes "vk" not found' in refused(server)
         assert bound(server, node="vk-2") == EFFECT
         assert "not found" in refused(server, node="never")
         api.put_node("never")
@@ -316,7 +316,7 @@ def test_a_malformed_object_is_503(path: str, answer: Any, api: APIServer, tmp_p
         on(api, tmp_path) as server,
         api.fault("wrong_kind", path, body=json.dumps(answer).encode()),
     ):
-        assert "not the object asked for" in refused(server)
+        assert "did not return the requested object" in refused(server)
 
 
 def test_a_cached_node_is_used_during_an_outage(api: APIServer, tmp_path: Path) -> None:

@@ -120,7 +120,9 @@ def test_it_becomes_as_narrow_as_the_profile_and_follows_it(api: APIServer, tmp_
         assert sends(api, "b")
         metadata = api.registration()["metadata"]
         assert metadata["labels"] == WIDE["metadata"]["labels"]
-        (line, *_) = [each for each in server.log_lines() if "follows" in each["message"]]
+        (line, *_) = [
+            each for each in server.log_lines() if "updated for the profile" in each["message"]
+        ]
         assert (line["level"], line["registration"], line["webhooks"]) == ("INFO", "eci-profile", 2)
 
 
@@ -205,23 +207,23 @@ def test_an_invalid_profile_leaves_it_as_it_is_or_makes_it_wide(
     [
         (
             lambda api: setattr(api, "narrow_registration", False),
-            "the registration can't be kept up to date, it stays as it is",
+            "the registration can't be updated and stays as it is",
             f'forbidden: User "{USER}" cannot get resource "mutatingwebhookconfigurations"',
         ),
         (
             lambda api: api.delete(WIDE["apiVersion"], *PATH.split("/")[4:5], "", "eci-profile"),
             "the registration does not exist",
-            "the API server answers 404",
+            "the API server returned 404",
         ),
         (
             lambda api: api.put_registration({**WIDE, "webhooks": [{"name": "a.b.c"}]}),
-            "the registration can't be kept up to date, it stays as it is",
-            "must have one webhook for pods, as `make install` makes it, not 0",
+            "the registration can't be updated and stays as it is",
+            "must have one webhook for pods, as `make install` creates it, not 0",
         ),
         (
             lambda api: api.put_registration({**WIDE, "kind": "ValidatingWebhookConfiguration"}),
-            "the registration can't be kept up to date, it stays as it is",
-            "not the object asked for",
+            "the registration can't be updated and stays as it is",
+            "did not return the requested object",
         ),
     ],
     ids=["403", "404", "no-webhook-for-pods", "another-kind"],
@@ -248,7 +250,7 @@ def test_what_can_not_be_done_is_counted_told_once_and_tried_again(
         server.pass_time(1.1)
         probed(server, "written")
         assert webhooks(api) == narrow("a")
-        assert "the registration can be kept up to date again" in [
+        assert "the registration can be updated again" in [
             each["message"] for each in server.log_lines()
         ]
 

@@ -251,7 +251,7 @@ def test_a_ca_is_replaced_without_a_failed_call(tmp_path: Path) -> None:
             second.take_up()
             _, errors = job.communicate(timeout=30)
             assert job.returncode == 0, errors
-            assert "the old CA is dropped" in errors
+            assert "the old CA is removed" in errors
             new = cluster.secret("eci-profile-ca")
             assert cluster.bundle() == new["tls.crt"] == cluster.secret("eci-profile-tls")["ca.crt"]
             assert "old.crt" not in new
@@ -281,7 +281,7 @@ def test_many_runs_at_once_agree(tmp_path: Path) -> None:
         loaded(tls["tls.crt"]).verify_directly_issued_by(loaded(ca["tls.crt"]))
         assert tls["ca.crt"] == ca["tls.crt"]
         assert "old.crt" not in ca
-        assert sum(log.count("there is a new CA") for log, _ in results) == 1
+        assert sum(log.count("created a new CA") for log, _ in results) == 1
         assert [each for each in cluster.api.requests if each.status == 409]
 
 
@@ -331,7 +331,7 @@ def test_a_registration_that_was_removed_stays_so(tmp_path: Path) -> None:
         cluster.done(CRON_JOB, "--wait=0")
         assert cluster.bundle().startswith(cluster.secret("eci-profile-ca")["tls.crt"])
         cluster.choice = Choice("deployment", components=("before-1.27",))
-        assert "was removed, and stays so" in cluster.done(JOB, "--wait=0")
+        assert "was deleted and is not created again" in cluster.done(JOB, "--wait=0")
         names = cluster.api.names()
         assert f"{REGISTRATIONS[0]}/eci-profile" not in names
         assert f"{REGISTRATIONS[1]}/eci-profile" in names

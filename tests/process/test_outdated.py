@@ -49,8 +49,8 @@ BAD = {
         GOOD.replace('"objectSelector"', '"objectselector"', 1),
         "the profile is invalid: selectors[0]",
     ),
-    "no YAML": ("kind: [", "is not as it should be"),
-    "nothing": ("", "has no object any more"),
+    "no YAML": ("kind: [", "is invalid"),
+    "nothing": ("", "no longer contains an object"),
     "no file": (None, "can't be read: No such file or directory"),
 }
 

@@ -265,9 +265,7 @@ def test_a_mismatched_key_pair_is_not_loaded(secret: Secret, log: Path) -> None:
         time.sleep(2 * FOLLOW_SECONDS + 1)
         assert serial(server) == secret.serial
         (warning,) = warnings()
-        assert warning == (
-            f"{secret.directory}/tls.key is not the key of {secret.directory}/tls.crt"
-        )
+        assert warning == (f"{secret.directory}/tls.key does not match {secret.directory}/tls.crt")
         (secret.directory / "tls.key").unlink()
         wait_until(lambda: len(warnings()) == 2, 10)
         assert warnings()[1].endswith("tls.key can't be read: No such file or directory")
@@ -341,7 +339,7 @@ def test_a_session_of_a_removed_client_ca_is_not_resumed(
         session = answered(both[old])
         answered(both[old], session)
         secret.write_client_ca(new)
-        wait_until(lambda: "the TLS files changed and are in force" in log.read_text(), 20)
+        wait_until(lambda: "the TLS files were reloaded" in log.read_text(), 20)
         for _ in range(3):
             with pytest.raises((OSError, http.client.HTTPException)):
                 answered(both[old], session)
@@ -584,11 +582,11 @@ CHANGES: dict[str, tuple[Change, str]] = {
         lambda secret: (secret / "tls.key").write_bytes(
             trustme.CA().issue_cert("localhost").private_key_pem.bytes()
         ),
-        "{}/tls.key is not the key of {}/tls.crt",
+        "{}/tls.key does not match {}/tls.crt",
     ),
     "half a key": (
         lambda secret: (secret / "tls.key").write_bytes((secret / "tls.key").read_bytes()[:100]),
-        "of {}/tls.crt, {}/tls.key, one can't be used: ",
+        "{}/tls.crt, {}/tls.key can't be used: ",
     ),
     "an encrypted key": (
         lambda secret: (secret / "tls.key").write_bytes(
@@ -616,7 +614,7 @@ def test_an_unusable_client_ca_file_fails_startup(secret: Secret) -> None:
     file = secret.directory / "client-ca.crt"
     assert start(file) == f"eci-profile: {file} can't be read: No such file or directory"
     file.write_text("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n")
-    assert f", {file}, one can't be used: " in start(file)
+    assert f", {file} can't be used: " in start(file)
 
 
 @pytest.mark.parametrize(
@@ -628,7 +626,7 @@ def test_an_unusable_client_ca_file_fails_startup(secret: Secret) -> None:
         (
             {"ECI_PROFILE_TLS_CLIENT_CA": "ca.crt"},
             "ECI_PROFILE_TLS_DIR must be the path of a directory with tls.crt and tls.key,"
-            " since ECI_PROFILE_TLS_CLIENT_CA is given",
+            " because ECI_PROFILE_TLS_CLIENT_CA is set",
         ),
         ({"ECI_PROFILE_TLS_DIR": "no/such"}, "no/such/tls.crt can't be read: No such file"),
     ],
@@ -651,4 +649,4 @@ def test_the_default_ports_are_8080_and_with_tls_8443(secret: Secret) -> None:
             with contextlib.suppress(OSError):  # already in use, which also proves the default
                 stack.enter_context(socket.create_server(("", port)))
             sentence = failed_process(PORT="", **settings)[-1]
-            assert sentence == f"eci-profile: PORT {port} can't be had: Address already in use"
+            assert sentence == f"eci-profile: can't listen on PORT {port}: Address already in use"

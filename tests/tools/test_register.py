@@ -77,7 +77,7 @@ def test_the_help_says_what_a_narrowed_registration_misses() -> None:
     ("text", "sentence"),
     [
         ("kind: ConfigMap\nmetadata: {name: other}\n", "has no ConfigMap kube-system/eci-profile"),
-        ("{", "is not as it should be"),
+        ("{", "is invalid"),
     ],
 )
 def test_it_says_what_is_wrong_with_the_file(text: str, sentence: str, tmp_path: Path) -> None:

@@ -348,7 +348,7 @@ def test_annotations_for_which_the_pod_would_be_refused_are_left_out(cluster: Cl
     (operation,) = patch_of(response)
     assert operation["value"].keys() == {"a", "c"}
     assert response["warnings"] == [
-        "annotation b: left out, or the pod's annotations would exceed 262144 bytes"
+        "annotation b: not added, because the pod's annotations would exceed 262144 bytes"
     ]
 
 

@@ -43,11 +43,11 @@ def ed25519_key() -> bytes:
         (Pair(b"", b""), "there is none"),
         (replace(CA, certificate=b"x"), "it can't be used"),
         (replace(CA, key=b""), "it can't be used"),
-        (replace(CA, key=ed25519_key()), "neither of an elliptic curve nor RSA"),
-        (replace(CA, key=new_ca(NOW).key), "the key is not that of the certificate"),
-        (CERTIFICATE, "it is no CA"),
+        (replace(CA, key=ed25519_key()), "neither an elliptic curve key nor an RSA key"),
+        (replace(CA, key=new_ca(NOW).key), "the key does not match the certificate"),
+        (CERTIFICATE, "it is not a CA certificate"),
         (new_ca(NOW - 3284 * DAY), ""),
-        (new_ca(NOW - 3286 * DAY), "it ends at 2027-11-"),
+        (new_ca(NOW - 3286 * DAY), "it expires at 2027-11-"),
     ],
 )
 def test_a_ca_is_kept_while_it_can_be_used(ca: Pair, problem: str) -> None:
@@ -63,12 +63,12 @@ def test_a_ca_is_kept_while_it_can_be_used(ca: Pair, problem: str) -> None:
         (Pair(b"", b""), "there is none"),
         (replace(CERTIFICATE, certificate=b"-----BEGIN CERTIFICATE-----"), "it can't be used"),
         (replace(CERTIFICATE, key=b"x"), "it can't be used"),
-        (replace(CERTIFICATE, key=CA.key), "the key is not that of the certificate"),
+        (replace(CERTIFICATE, key=CA.key), "the key does not match the certificate"),
         (CA, f"it can't be used: No {x509.SubjectAlternativeName}"),
         (new_certificate(CA, "another", NOW), f"it is not for {NAME}"),
-        (new_certificate(new_ca(NOW + DAY), NAME, NOW), "it is not of the CA in use"),
+        (new_certificate(new_ca(NOW + DAY), NAME, NOW), "it was not issued by the current CA"),
         (new_certificate(CA, NAME, NOW - 59 * DAY), ""),
-        (new_certificate(CA, NAME, NOW - 61 * DAY), "it ends at 2026-12-23T12:00:00Z"),
+        (new_certificate(CA, NAME, NOW - 61 * DAY), "it expires at 2026-12-23T12:00:00Z"),
     ],
 )
 def test_a_certificate_is_kept_while_it_can_be_used(certificate: Pair, problem: str) -> None:

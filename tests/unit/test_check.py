@@ -77,7 +77,7 @@ def test_the_same_problems_as_in_the_review_of_the_config_map(tmp_path: Path) ->
             first, *refused = response["status"]["message"].splitlines()
             count = len(case["problems"])
             problems = "1 problem" if count == 1 else f"{count} problems"
-            assert first == f"the profile was not saved, it has {problems}:"
+            assert first == f"the profile was not saved because it has {problems}:"
             assert refused == [f"  {problem}" for problem in case["problems"]]
             places = re.compile(r"(?<=^selectors: )line \d+, column \d+: ")
             assert told[file.name] == [places.sub("", problem) for problem in case["problems"]]
@@ -92,7 +92,7 @@ def test_a_refusal_is_capped_with_a_count(tmp_path: Path) -> None:
     with local(settings) as server:
         response = checked(server.post(review), review)
     lines = response["status"]["message"].splitlines()
-    assert lines[0] == "the profile was not saved, it has 50 problems:"
+    assert lines[0] == "the profile was not saved because it has 50 problems:"
     assert len(lines) == 22
     assert lines[1].startswith('  selectors[0] "s0": needs')
     assert lines[-1] == "  and 30 more"

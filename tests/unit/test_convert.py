@@ -171,7 +171,10 @@ def test_those_of_a_cluster(
     assert result.returncode == 1
     assert result.stderr == "lost: Selector a: spec.owner: unknown field, left out\n"
     assert [each.name for each in profile_in(result.stdout).selectors] == ["a"]
-    for fault, said in (("wrong_kind", "is not the list"), ("garbage", "is not the object")):
+    for fault, said in (
+        ("wrong_kind", "did not return the requested list"),
+        ("garbage", "did not return the requested object"),
+    ):
         with api.fault(fault, f"/apis/{group}/"):  # type: ignore[arg-type]
             wrong = run("convert", "cluster", environment=environment)
         assert wrong.returncode == 2
@@ -182,7 +185,7 @@ def test_who_may_not_list_them_is_told(api: APIServer, tmp_path: Path) -> None:
     environment = {"KUBECONFIG": str(api.write_kubeconfig(tmp_path / "kubeconfig"))}
     result = run("convert", "cluster", environment=environment)
     assert (result.returncode, result.stdout) == (2, "")
-    assert "the API server answers 403" in result.stderr
+    assert "the API server returned 403" in result.stderr
 
 
 def test_check_points_to_it() -> None:

@@ -41,7 +41,7 @@ def test_annotations_that_exceed_the_size_limit_are_left_out() -> None:
     added = {operation["path"] for operation in response["operations"]}
     assert added == {"/metadata/annotations/a", "/metadata/annotations/c"}
     assert response["warnings"] == [
-        "annotation b: left out, or the pod's annotations would exceed 262144 bytes"
+        "annotation b: not added, because the pod's annotations would exceed 262144 bytes"
     ]
 
 
@@ -52,7 +52,7 @@ def test_at_the_limit_annotations_of_later_selectors_are_left_out_first() -> Non
     (added,) = response["operations"]
     assert added["value"] == {"b": "small", "z": half}
     assert response["warnings"] == [
-        "annotation a: left out, or the pod's annotations would exceed 262144 bytes"
+        "annotation a: not added, because the pod's annotations would exceed 262144 bytes"
     ]
 
 
