@@ -20,7 +20,7 @@ run: .venv/run.done ## serve on PORT (8080) with the sample profile, without a c
 	@ECI_PROFILE_PROVIDER=file ECI_PROFILE_FILE=$(SAMPLE)/profile.yaml ECI_PROFILE_PAGE=1 \
 	  $(BIN)/functions-framework --source handler/main.py --target admit --port $(PORT)
 
-try: .venv/run.done ## send the sample pod (or POD=file) to it, and show what becomes of the pod
+try: .venv/run.done ## send the sample pod (or POD=file) to it, and show how the pod changes
 	@$(BIN)/python tests/support/try.py --port $(PORT) $(or $(POD),$(SAMPLE)/pod.yaml)
 
 test: .venv/test.done .venv-func/test.done ## run all tests (or ARGS="tests/unit"); fails below 95 % branch coverage of handler/
@@ -31,17 +31,17 @@ else
 	$(BIN)/python -m pytest -m quiet --cov --cov-append --cov-report=term
 endif
 
-fuzz: .venv/test.done ## fuzz for SECONDS (600): any body gets an answer, any text a profile or problems
+fuzz: .venv/test.done ## fuzz reviews and profiles, for SECONDS (600) each
 	$(BIN)/python tests/load/fuzz.py reviews .fuzz/reviews -max_total_time=$(or $(SECONDS),600)
 	$(BIN)/python tests/load/fuzz.py profiles .fuzz/profiles -max_total_time=$(or $(SECONDS),600)
 
-soak: .venv/test.done ## send REVIEWS (200000) to one process; its memory and descriptors must stay flat
+soak: .venv/test.done ## send REVIEWS (200000) to one process, whose memory and descriptors must not grow
 	REVIEWS=$(or $(REVIEWS),200000) $(BIN)/python -m pytest tests/load/test_soak.py
 
-bench: .venv/bench.done ## measure speed beside the bare framework: ROUNDS (5), SECONDS (1.5), ARGS
+bench: .venv/bench.done ## measure performance, compared with the bare framework: ROUNDS (5), SECONDS (1.5), ARGS
 	PYTHONPATH=tests:tests/support $(BIN)/python -m bench --rounds $(or $(ROUNDS),5) --seconds $(or $(SECONDS),1.5) $(ARGS)
 
-audit: .venv/bin/python ## look the pinned packages up among known weaknesses
+audit: .venv/bin/python ## check the pinned packages for known vulnerabilities
 	$(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/pip install --quiet --disable-pip-version-check pip-audit
 	.venv-audit/bin/pip-audit --requirement requirements.txt
@@ -54,14 +54,14 @@ lint: .venv/test.done ## check style (ruff), types (mypy), shell scripts (shellc
 	$(BIN)/shellcheck .ci/run $(wildcard k8s/*.sh k8s/*/*.sh k8s/*/*/*.sh)
 	$(BIN)/codespell
 
-format: .venv/test.done ## put the code into ruff's format
+format: .venv/test.done ## format the code with ruff
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-schema: .venv/run.done ## write docs/profile.schema.json anew, after a change of the profile's form
+schema: .venv/run.done ## regenerate docs/profile.schema.json, after a change of the fields of the profile
 	$(BIN)/python -m handler schema > docs/profile.schema.json
 
-lock: .venv/run.done ## pin the newest packages that fit, in all requirements.txt
+lock: .venv/run.done ## pin the newest compatible packages in all requirements.txt
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv $(LOCK) pyproject.toml --extra server --extra author -o requirements.txt
 	$(BIN)/uv $(LOCK) pyproject.toml -c requirements.txt -o handler/requirements.txt
@@ -71,33 +71,33 @@ lock: .venv/run.done ## pin the newest packages that fit, in all requirements.tx
 	$(BIN)/uv $(LOCK) --group bench -c requirements.txt -c tests/requirements.txt \
 	  -o tests/bench/requirements.txt
 
-page: ## bundle the page's editor again from handler/web/editor; needs npm
+page: ## rebuild the editor of the page from handler/web/editor; needs npm
 	rm -rf .page && cp -r handler/web/editor .page
 	cd .page && npm ci --ignore-scripts --no-audit --no-fund && node build.mjs ../handler/web/static/editor.js
 
-install: ## into the cluster: HOST=deployment|knative|openfaas CERTS=self-renewing|self-signed|cert-manager IMAGE=...
+install: ## install into the cluster: HOST=deployment|knative|openfaas CERTS=self-renewing|self-signed|cert-manager IMAGE=...
 	@k8s/install.sh install
 
-manifest: ## print all that install applies as one file for `kubectl apply -f`; the same variables
+manifest: ## print everything that install applies as one file for `kubectl apply -f`; same variables
 	@k8s/install.sh manifest
 
-uninstall: ## remove it from the cluster
+uninstall: ## uninstall from the cluster
 	@k8s/install.sh uninstall
 
-renew-certificate: ## make another certificate, where CERTS=self-signed
+renew-certificate: ## make a new certificate, for CERTS=self-signed
 	@k8s/certs/self-signed/renew.sh $(DAYS)
 
 register: .venv/run.done ## print a registration narrowed to the ConfigMap in PROFILE=file
 	@$(BIN)/python -m handler register $(PROFILE) $(ARGS)
 
-test-cluster: ## install into the empty cluster of KUBECONFIG, try it with dry runs, remove it
+test-cluster: ## install into the cluster of KUBECONFIG, test with dry runs, and uninstall
 	@k8s/test-cluster.sh
 
 .PHONY: release-notes
 release-notes: ## print what the changelog says about the version of TAG=v1.2.3
 	@$(PYTHON) .ci/release_notes.py "$(TAG)"
 
-clean: ## remove what the other targets made
+clean: ## remove the files that other targets create
 	rm -rf .venv .venv-audit .venv-func build *.egg-info bench-results .coverage* .fuzz .hypothesis .page .mypy_cache .pytest_cache .ruff_cache
 	find handler tests -name __pycache__ -prune -exec rm -rf {} +
 
@@ -105,7 +105,7 @@ LOCK := pip compile --quiet --upgrade --universal --python-version 3.10 --no-ann
   --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
 .venv/bin/python:
-	@test -n "$(PYTHON)" || { echo "Python 3.10 or later is needed, and not on the PATH" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.10 or later is required, but not on the PATH" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 
 .venv/run.done: requirements.txt .venv/bin/python

@@ -40,8 +40,8 @@ check_profile() {
 check() {
   check_profile
   case $HOST in
-  deployment | knative | openfaas) [ -n "$IMAGE" ] || fail "IMAGE must name the image that you have built and pushed" ;;
-  external) [ -n "$URL" ] || fail "HOST=external needs URL=https://... of the function" ;;
+  deployment | knative | openfaas) [ -n "$IMAGE" ] || fail "IMAGE must be the name of the image that you have built and pushed" ;;
+  external) [ -n "$URL" ] || fail "HOST=external requires URL=https://..., the URL of the function" ;;
   *) fail "HOST must be deployment, knative, openfaas or external, not '$HOST'" ;;
   esac
   case $CERTS in
@@ -50,20 +50,20 @@ check() {
   esac
   case $URL in
   '' | https://?*) ;;
-  *) fail "URL must begin with https://, not '$URL': kube-apiserver calls nothing else" ;;
+  *) fail "URL must begin with https://, not '$URL', because kube-apiserver supports only HTTPS" ;;
   esac
   [ -z "$URL" ] || [ "$HOST" != deployment ] ||
-    fail "HOST=deployment serves TLS itself; leave URL out"
+    fail "HOST=deployment serves TLS itself; remove URL"
   case $IMAGE$URL in
-  *[\ \|\&\\]*) fail "IMAGE and URL can't have blanks, nor any of | & \\" ;;
+  *[\ \|\&\\]*) fail "IMAGE and URL can't contain spaces or any of | & \\" ;;
   esac
   for component in $COMPONENTS; do
-    [ -d "$here/components/$component" ] || fail "COMPONENTS: there is no $component in k8s/components"
+    [ -d "$here/components/$component" ] || fail "COMPONENTS: k8s/components has no $component"
   done
 }
 
 check_manifest() {
-  [ -n "$IMAGE" ] || fail "IMAGE must name the image: a Job of it finishes the installation"
+  [ -n "$IMAGE" ] || fail "IMAGE must be the name of the image, because a Job with it finishes the installation"
 }
 
 chosen() {
@@ -258,7 +258,7 @@ install_by_job() {
   kubectl -n eci-profile delete --ignore-not-found job "$job"
   say "applying $HOST"
   apply_manifests profile
-  say "waiting until the Job $job has made the certificate, the profile if there is none, and the registration"
+  say "waiting for the Job $job to create the certificate, the profile if there is none, and the registration"
   kubectl -n eci-profile wait --for=condition=complete --timeout=300s "job/$job" || {
     kubectl -n eci-profile get pods,events >&2
     fail "the Job $job did not complete: see above, and kubectl -n eci-profile logs job/$job"
@@ -268,7 +268,7 @@ install_by_job() {
 }
 
 wait_until_ready() {
-  say "waiting until it is ready"
+  say "waiting until the function is ready"
   if [ "$HOST" = deployment ]; then
     kubectl -n eci-profile rollout status deployment/eci-profile --timeout=180s
   elif own_certificate; then
@@ -284,7 +284,7 @@ apply_manifests() {
     without=', function'
     command="IMAGE=$IMAGE faas-cli deploy -f k8s/openfaas/stack.yaml"
     for setting in $(settings); do command="$command --env $setting"; done
-    say "OpenFaaS has no operator here: now run  $command"
+    say "there is no OpenFaaS operator in the cluster, so now run:  $command"
   fi
   kubectl apply -l "app.kubernetes.io/component notin ($1$without)" -f "$work/manifests.yaml"
 }
@@ -294,28 +294,28 @@ install_by_kubectl() {
   kubectl -n eci-profile delete --ignore-not-found cronjob eci-profile-certificates
   if own_certificate && [ "$CERTS" = self-signed ]; then
     if [ -n "$(kubectl -n eci-profile get secret eci-profile-tls --ignore-not-found -o 'jsonpath={.data.tls\.crt}')" ]; then
-      say "the certificate stays as it is; make renew-certificate makes another"
+      say "the existing certificate is not changed; to replace it, run make renew-certificate"
     else
-      say "making a CA and a certificate"
+      say "creating a CA and a certificate"
       "$here/certs/self-signed/renew.sh"
     fi
     CA_BUNDLE=$(kubectl -n eci-profile get secret eci-profile-tls -o 'jsonpath={.data.ca\.crt}')
   fi
   render >"$work/manifests.yaml"
   if kubectl -n "$PROFILE_NAMESPACE" get configmap "$PROFILE_NAME" -o name >/dev/null 2>&1; then
-    say "the profile, ConfigMap $PROFILE_NAMESPACE/$PROFILE_NAME, stays as it is"
+    say "the existing profile, ConfigMap $PROFILE_NAMESPACE/$PROFILE_NAME, is not changed"
   else
     say "creating the default profile"
     kubectl apply -l "$profile" -f "$work/manifests.yaml"
   fi
   if [ "$HOST" = external ] && [ -n "$(settings)" ]; then
-    say "set this where the function runs: $(settings | tr '\n' ' ')"
+    say "set these environment variables where the function runs: $(settings | tr '\n' ' ')"
   fi
   say "applying $HOST"
   apply_manifests 'profile, registration'
   wait_until_ready
   # Last, so that no pod waits for a function that isn't there yet.
-  say "registering it with kube-apiserver"
+  say "registering the function with kube-apiserver"
   kubectl apply -l "$registration" -f "$work/manifests.yaml"
   # Or a Job of before would take the webhooks for those that it wrote.
   kubectl annotate mutatingwebhookconfiguration,validatingwebhookconfiguration eci-profile eci-profile/manifest-
@@ -336,11 +336,11 @@ remove_narrow_webhooks() {
 }
 
 uninstall() {
-  say "from $(kubectl config current-context)"
+  say "uninstalling from the cluster of the context $(kubectl config current-context)"
   # First, so that no pod waits for a function that is gone.
   say "removing the registration"
   kubectl delete --ignore-not-found mutatingwebhookconfiguration,validatingwebhookconfiguration eci-profile
-  say "removing the function and its rights"
+  say "removing the function and its permissions"
   if kubectl get crd functions.openfaas.com -o name >/dev/null 2>&1; then
     kubectl -n openfaas-fn delete --ignore-not-found functions.openfaas.com/eci-profile
   fi
@@ -349,7 +349,7 @@ uninstall() {
   kubectl delete --ignore-not-found clusterrole,clusterrolebinding eci-profile \
     eci-profile-certificates eci-profile-install
   kubectl delete --ignore-not-found namespace eci-profile
-  say "the profile stays; remove it with: kubectl -n $PROFILE_NAMESPACE delete configmap $PROFILE_NAME"
+  say "the profile is not removed; to remove it: kubectl -n $PROFILE_NAMESPACE delete configmap $PROFILE_NAME"
 }
 
 # kustomize accepts relative paths to folders only, so it gets a copy of them.
@@ -365,5 +365,5 @@ install) check && install ;;
 render) check && render ;;
 manifest) check && check_manifest && manifest ;;
 uninstall) check_profile && uninstall ;;
-*) fail "say install, render, manifest or uninstall" ;;
+*) fail "usage: install.sh install|render|manifest|uninstall" ;;
 esac

@@ -68,7 +68,7 @@ fits_default() { [ "$1" = "$default" ] || [ "$1" = "${default%%,*}}" ]; }
 # Sets or suggests virtualNode for the nodes that there are.
 look_at_nodes() {
   if ! found=$(nodes type=virtual-kubelet && nodes k8s.aliyun.com/vnode); then
-    say "the virtual nodes are unknown, because nodes can't be listed; compare them with virtualNode in the profile"
+    say "the nodes can't be listed; compare the labels and taints of the virtual nodes with virtualNode in the profile"
     return
   fi
   kinds=$(printf '%s\n' "$found" | kinds)
@@ -81,19 +81,19 @@ look_at_nodes() {
   *'"virtual-kubelet.io/provider","operator":"Equal","value":"alibabacloud"'*)
     say "the cluster has virtual nodes of ack-virtual-node, as on ACK"
     ;;
-  *) say "the cluster has virtual nodes that are neither VNode's nor ack-virtual-node's" ;;
+  *) say "the cluster has virtual nodes, but neither of VNode nor of ack-virtual-node" ;;
   esac
   printf '%s\n' "$kinds" | while IFS='	' read -r number example kind; do
     say "$number virtual node(s) such as $example need: $kind"
   done
   wanted=$(printf '%s\n' "$kinds" | head -n 1 | cut -f 3)
   [ "$(printf '%s\n' "$kinds" | wc -l)" -eq 1 ] ||
-    say "virtualNode is for the first of them; add the others to virtualNodes if pods are to run there"
+    say "virtualNode is for the first kind; to run pods on the others, add them to virtualNodes"
   if [ -z "$(kubectl -n "$namespace" get configmap "$name" --ignore-not-found -o name)" ]; then
     if fits_default "$wanted"; then
-      say "the default virtualNode fits"
+      say "the default virtualNode matches the virtual nodes"
     else
-      say "the new profile gets this virtualNode"
+      say "virtualNode in the new profile is set to this"
       mkdir "$directory/virtual-node"
       cat >"$directory/virtual-node/kustomization.yaml" <<END
 apiVersion: kustomize.config.k8s.io/v1alpha1
@@ -110,13 +110,13 @@ END
   fi
   has=$(kubectl -n "$namespace" get configmap "$name" -o 'jsonpath={.data.virtualNode}')
   if [ "$has" = "$wanted" ] || { [ -z "$has" ] && fits_default "$wanted"; }; then
-    say "virtualNode of the profile fits"
+    say "virtualNode in the profile matches the virtual nodes"
   elif [ -n "$has" ]; then
-    say "compare this with virtualNode of the profile, which stays as it is:"
+    say "compare this with virtualNode in the profile, which is not changed:"
     printf '%s\n' "$has"
   else
     escaped=$(printf '%s\n' "$wanted" | sed 's/"/\\"/g')
-    say "the profile has no virtualNode, and its default does not fit; set it with:"
+    say "the profile has no virtualNode, and the default does not match the virtual nodes; set it with:"
     echo "kubectl -n $namespace patch configmap $name --type merge -p '{\"data\":{\"virtualNode\":\"$escaped\"}}'"
   fi
 }
@@ -144,16 +144,16 @@ look_for_others() {
   say "Alibaba Cloud's own component is in the cluster: $found"
   if [ "$FORCE" != 1 ]; then
     case "$found, " in *'MutatingWebhookConfiguration eci-profile, '*)
-      fail "MutatingWebhookConfiguration eci-profile belongs to another component, and installing would change it. Delete it first (docs/en/install.md#remove-alibaba-clouds-own-component), or say FORCE=1"
+      fail "MutatingWebhookConfiguration eci-profile belongs to another component, and installing would change it. Delete it first (docs/en/install.md#remove-alibaba-clouds-own-component), or set FORCE=1"
       ;;
     esac
   fi
   if [ "$namespace/$name" != kube-system/eci-profile ]; then
     say "it reads kube-system/eci-profile, not $namespace/$name; pods that both profiles match are changed by both"
   elif [ "$FORCE" = 1 ]; then
-    say "FORCE=1: installing next to it; both change the pods that the profile matches"
+    say "FORCE=1: installing anyway; both components change the pods that the profile matches"
   else
-    fail "$found reads the same profile, so both would change pods. Remove it first (docs/en/install.md#remove-alibaba-clouds-own-component), choose another PROFILE_NAME, or say FORCE=1"
+    fail "$found reads the same profile, so both would change pods. Remove it first (docs/en/install.md#remove-alibaba-clouds-own-component), choose another PROFILE_NAME, or set FORCE=1"
   fi
 }
 
@@ -161,7 +161,7 @@ look_for_others() {
 confirm() {
   context=$(kubectl config current-context 2>/dev/null) || context='none'
   server=$(kubectl config view --minify -o 'jsonpath={.clusters[0].cluster.server}' 2>/dev/null) || server=unknown
-  say "into the cluster of the context $context ($server)"
+  say "installing into the cluster of the context $context ($server)"
   if [ "$YES" = 1 ] || ! [ -t 0 ]; then return; fi
   printf 'Install into this cluster? [y/N] '
   read -r answer || answer=

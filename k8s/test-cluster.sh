@@ -13,7 +13,7 @@ for taken in 'namespace eci-profile' 'namespace eci-profile-test' \
   'mutatingwebhookconfiguration eci-profile' "-n $namespace configmap $name"; do
   # shellcheck disable=SC2086
   if [ -n "$(kubectl get $taken --ignore-not-found -o name)" ]; then
-    echo "test-cluster.sh: $taken is there already; test in another cluster" >&2
+    echo "test-cluster.sh: $taken already exists; use another cluster" >&2
     exit 1
   fi
 done
@@ -67,12 +67,12 @@ expect() {
 daemonset='ownerReferences: [{apiVersion: apps/v1, kind: DaemonSet, name: a, uid: a, controller: true}]'
 
 expect 'a pod with the label goes to the virtual node' "$placed" true
-expect 'a pod without it stays' '' other
-expect 'a pod of a DaemonSet stays' '' true "$daemonset"
-expect 'a pod with a node stays' '' true '' 'nodeName: none'
+expect 'a pod without the label is not changed' '' other
+expect 'a pod of a DaemonSet is not changed' '' true "$daemonset"
+expect 'a pod with a nodeName is not changed' '' true '' 'nodeName: none'
 kubectl label namespace eci-profile-test alibabacloud.com/eci=true
 expect 'a pod in a namespace with the label goes to the virtual node' "$placed" other
-expect 'a pod that opts out stays' '' false
+expect 'a pod that opts out is not changed' '' false
 
 if kubectl -n "$namespace" patch configmap "$name" --dry-run=server \
   -p '{"data":{"selectors":"[{"}}' >/dev/null 2>&1; then

@@ -67,7 +67,7 @@ def _create_profile(source: ClusterSource, documents: Iterable[dict[str, Any]]) 
         try:
             source.create(f"/api/v1/namespaces/{namespace}/configmaps", written)
         except ConflictError:
-            _log.info("the profile stays as it is", extra=facts)
+            _log.info("the existing profile is not changed", extra=facts)
         else:
             _log.info("the default profile was created", extra=facts)
 

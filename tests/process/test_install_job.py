@@ -125,7 +125,7 @@ def test_one_file_is_the_whole_installation(tmp_path: Path) -> None:
             changed = [line for line in out.splitlines() if not line.endswith(" unchanged")]
             assert changed == ["poddisruptionbudget.policy/eci-profile configured"]
             api.clear_requests()
-            assert "the profile stays as it is" in cluster.done(JOB)
+            assert "the existing profile is not changed" in cluster.done(JOB)
             assert writes(api) == []
             assert api.objects == was
 

@@ -127,7 +127,7 @@ def test_install_and_uninstall_can_be_repeated(
     cluster.put("v1", "configmaps", "kube-system", edited)
     was = copy.deepcopy(cluster.objects)
     out = done(run(tmp_path, cluster, "install", HOST=host, CERTS=certs, IMAGE=IMAGE))
-    assert "stays as it is" in out
+    assert "is not changed" in out
     assert cluster.objects == was
 
     done(run(tmp_path, cluster, "uninstall"))
@@ -221,7 +221,7 @@ def test_pods_are_reviewed_while_a_job_takes_an_installation_over(
     taken_over = Cluster(cluster, tmp_path, Choice("deployment"))
     with taken_over.pod("first") as pod:
         taken_over.put_endpoints(pod.port)
-        assert "the profile stays as it is" in taken_over.done(JOB)
+        assert "the existing profile is not changed" in taken_over.done(JOB)
     assert secret(cluster, "eci-profile-tls") == certificate  # which is good for a year
     assert bundles(cluster) == {secret(cluster, "eci-profile-ca")["tls.crt"]}
 
@@ -333,7 +333,7 @@ def test_a_profile_under_another_name(host: str, cluster: APIServer, tmp_path: P
     assert {"configmaps/team-a/acs-profile", "roles/team-a/eci-profile"} <= expected
     assert cluster.names() - before == expected
     out = done(run(tmp_path, cluster, "install", **wanted))
-    assert "the profile, ConfigMap team-a/acs-profile, stays as it is" in out
+    assert "the existing profile, ConfigMap team-a/acs-profile, is not changed" in out
 
     result = run(tmp_path, cluster, "uninstall", PROFILE_NAMESPACE="A")
     assert "PROFILE_NAMESPACE must be" in result.stderr
@@ -410,7 +410,7 @@ def test_the_cluster_test_leaves_an_install_alone(cluster: APIServer, tmp_path: 
     was = copy.deepcopy(cluster.objects)
     result = run(tmp_path, cluster, "test-cluster", IMAGE=IMAGE)
     assert result.returncode != 0
-    assert "is there already" in result.stderr
+    assert "already exists" in result.stderr
     assert cluster.objects == was
 
 

@@ -713,14 +713,14 @@ def _grant(request: Request) -> Grant:
 
 def test_install_refuses_what_it_does_not_know(tmp_path: Path) -> None:
     for variables, sentence in (
-        ({}, "IMAGE must name"),
+        ({}, "IMAGE must be the name"),
         ({"HOST": "nomad"}, "HOST must be"),
         ({"IMAGE": "x", "CERTS": "none"}, "CERTS must be self-renewing, self-signed or"),
-        ({"IMAGE": "x", "COMPONENTS": "nope"}, "there is no nope"),
-        ({"HOST": "external"}, "needs URL"),
+        ({"IMAGE": "x", "COMPONENTS": "nope"}, "has no nope"),
+        ({"HOST": "external"}, "requires URL"),
         ({"HOST": "external", "URL": "http://eci.example.com"}, "must begin with https"),
-        ({"IMAGE": "x", "URL": URL}, "leave URL out"),
-        ({"IMAGE": "x|y"}, "can't have"),
+        ({"IMAGE": "x", "URL": URL}, "remove URL"),
+        ({"IMAGE": "x|y"}, "can't contain"),
         ({"IMAGE": "x", "PROFILE_NAME": "Acs"}, "PROFILE_NAME must be the name of a ConfigMap"),
         ({"IMAGE": "x", "PROFILE_NAME": "a..b"}, "not 'a..b'"),
         ({"IMAGE": "x", "PROFILE_NAME": "a" * 254}, "at most 253"),

@@ -103,10 +103,10 @@ PASSING = (
     [
         ([], "there is no virtual node", None),
         ([(VNODE, [VNODE_TAINT])], "the cluster has VNode", None),
-        ([(VNODE, [])], "the default virtualNode fits", None),
+        ([(VNODE, [])], "the default virtualNode matches", None),
         (
             [(VNODE, [VNODE_TAINT, ACK_TAINT])],
-            "the new profile gets this virtualNode",
+            "virtualNode in the new profile is set to this",
             virtual_node("k8s.aliyun.com/vnode=true", VNODE_TAINT, ACK_TAINT),
         ),
         (
@@ -122,12 +122,12 @@ PASSING = (
         ([(ACK, [*PASSING, ACK_TAINT])], "ACK", virtual_node("type=virtual-kubelet", ACK_TAINT)),
         (
             [(ACK, ["virtual-kubelet.io/provider=azure:NoSchedule"])],
-            "neither VNode's nor ack-virtual-node's",
+            "neither of VNode nor of ack-virtual-node",
             virtual_node("type=virtual-kubelet", "virtual-kubelet.io/provider=azure:NoSchedule"),
         ),
         (
             [(ACK, taints) for taints in ([ACK_TAINT, ARM], [ARM, ACK_TAINT], *[[ACK_TAINT]] * 3)],
-            "add the others to virtualNodes",
+            "on the others, add them to virtualNodes",
             virtual_node("type=virtual-kubelet", ACK_TAINT),
         ),
     ],
@@ -150,7 +150,7 @@ def test_a_new_profile_gets_the_virtual_node_that_is_there(
 
     was = copy.deepcopy(cluster.objects)
     out = installed(cluster, tmp_path)
-    assert "virtualNode of the profile fits" in out or not nodes
+    assert "virtualNode in the profile matches" in out or not nodes
     assert cluster.objects == was
 
 
@@ -172,14 +172,14 @@ def test_the_profile_that_a_job_creates_gets_it_too(cluster: APIServer, tmp_path
     cluster.delete(*REGISTRATION, "vk-webhook")
     assert cluster.objects == was
 
-    assert "the new profile gets this virtualNode" in installed(cluster, tmp_path, **by_job)
+    assert "virtualNode in the new profile is set to this" in installed(cluster, tmp_path, **by_job)
     installation = Cluster(cluster, tmp_path, Choice("deployment"))
     with socket.create_server(("127.0.0.1", 0)) as refusing:
         installation.put_endpoints(refusing.getsockname()[1])
         assert installation.run(JOB, "--wait=0").returncode == 1
     data = cluster.get(*PROFILE)["data"]
     assert json.loads(data["virtualNode"]) == virtual_node("type=virtual-kubelet", ACK_TAINT)
-    assert "virtualNode of the profile fits" in installed(cluster, tmp_path, **by_job)
+    assert "virtualNode in the profile matches" in installed(cluster, tmp_path, **by_job)
     assert cluster.get(*PROFILE)["data"] == data
 
 
@@ -195,12 +195,12 @@ def test_for_an_existing_profile_the_virtual_node_is_suggested(
     subprocess.run(["/bin/sh", "-c", command], env=environment(cluster, tmp_path), check=True)
     data = cluster.get(*PROFILE)["data"]
     assert json.loads(data["virtualNode"]) == virtual_node("type=virtual-kubelet", ACK_TAINT)
-    assert "virtualNode of the profile fits" in installed(cluster, tmp_path)
+    assert "virtualNode in the profile matches" in installed(cluster, tmp_path)
 
     own = {"selectors": "[]", "virtualNode": '{"nodeSelector": {"a": "b"}}'}
     cluster.put_config_map("kube-system", "eci-profile", own)
     out = installed(cluster, tmp_path)
-    assert "compare this with virtualNode of the profile" in out
+    assert "compare this with virtualNode in the profile" in out
     assert own["virtualNode"] in out
     assert cluster.get(*PROFILE)["data"] == own
 

@@ -43,4 +43,4 @@ for kind in mutatingwebhookconfiguration validatingwebhookconfiguration; do
 done
 put eci-profile-tls --from-file=tls.crt="$work/tls.crt" --from-file=tls.key="$work/tls.key" \
   --from-file=ca.crt="$work/bundle.crt"
-echo "valid until $(openssl x509 -in "$work/tls.crt" -noout -enddate | cut -d= -f2); the pods take it up within two minutes"
+echo "valid until $(openssl x509 -in "$work/tls.crt" -noout -enddate | cut -d= -f2); the pods use it within two minutes"
