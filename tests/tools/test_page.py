@@ -634,7 +634,7 @@ def test_what_cannot_be_planned_is_said(
     file.write_text('{"kind": "List", "items": []}', "utf-8")
     page.page.locator("#file").set_input_files(file)
     page.page.locator("#make-plan").click()
-    page.expect("#planned").to_contain_text({"en": "no pod in it", "zh": "没有 Pod"}[language])
+    page.expect("#planned").to_contain_text({"en": "no pods and no", "zh": "没有 Pod"}[language])
 
 
 def test_both_languages_have_all_words() -> None:
