@@ -438,7 +438,7 @@ def _bad(error: ValueError | RecursionError, body: bytes) -> BadReviewError:
         where, message = f"{where}.{missing[1]}".lstrip("."), "is required"
     message = shorten(message.replace("`", ""), _LONGEST_MESSAGE)
     if where in _KNOWN:
-        message += f", known is {_KNOWN[where]}"
+        message += f", must be {_KNOWN[where]}"
     return BadReviewError(f"the body is not an AdmissionReview: {where or 'the body'}: {message}")
 
 
