@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
+from cli import Result, run
 from manifests import K8S, URL, Choice, needs_kubectl, only, rendered
-from server import ROOT, clean_environment
 
 SAMPLE = K8S / "sample" / "profile.yaml"
 
 
-def register(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "handler", "register", *arguments],
-        cwd=ROOT,
-        env=clean_environment(),
-        input=given,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def register(*arguments: str, given: str = "") -> Result:
+    return run("register", *arguments, text=given)
 
 
 def test_it_writes_the_narrowed_registration() -> None:
