@@ -26,6 +26,8 @@ SPLIT = {
     *("test_bench", "test_cluster", "test_front", "test_fuzz", "test_install", "test_install_job"),
     *("test_processes", "test_profile_changes", "test_serve", "test_soak"),
 }
+# Files of which one worker has both, since they read the same renderings of the manifests.
+WITH = {"test_security": "test_manifests"}
 LONGEST = "test_idle"  # so it begins first
 # The folders whose tests count for the coverage of handler/. Measuring the others would take
 # minutes: they run kubectl, browsers and loads, and each process would be slower.
@@ -40,7 +42,8 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return nodeid if Path(file).stem in SPLIT else file
+        name = Path(file).stem
+        return nodeid if name in SPLIT else file.replace(name, WITH.get(name, name))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:

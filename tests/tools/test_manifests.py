@@ -32,6 +32,7 @@ from manifests import (
     of_kind,
     one_file,
     only,
+    parsed,
     pod_templates,
     rendered,
 )
@@ -73,6 +74,10 @@ EXCLUDED = {
 REGISTRATIONS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 
 each_choice = pytest.mark.parametrize("choice", CHOICES, ids=str)
+
+
+# It would read the schemas again for each document.
+kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
 
 
 @cache
@@ -637,7 +642,7 @@ def test_one_file_holds_all_that_an_installation_by_kubectl_has(choice: Choice) 
     documents = one_file(choice)
     (job,) = of_kind(documents, "Job")
     config = only(documents, "ConfigMap", "eci-profile-install")["data"]
-    later = [each for text in config.values() for each in yaml.safe_load_all(text) if each]
+    later = [each for text in config.values() for each in parsed(text) if each]
     at_once = [document for document in rendered(choice) if document not in later]
     for document in at_once:
         assert document in documents
@@ -757,6 +762,6 @@ def test_install_leaves_its_own_folder_alone(tmp_path: Path) -> None:
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert tuple(yaml.safe_load_all(result.stdout)) == rendered(Choice("deployment"))
+    assert parsed(result.stdout) == rendered(Choice("deployment"))
     assert {path: path.stat().st_mtime_ns for path in (k8s, *k8s.rglob("*"))} == before
     assert not list(temporary.iterdir())
