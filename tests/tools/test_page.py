@@ -654,9 +654,14 @@ def test_both_languages_have_all_words() -> None:
 
 
 @in_browser
-@in_both_languages
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(
+    ("width", "scheme", "language"),
+    [  # any two of them together
+        *((1440, "light", "en"), (1440, "dark", "zh")),
+        *((768, "light", "zh"), (768, "dark", "en")),
+        *((390, "light", "en"), (390, "dark", "zh")),
+    ],
+)
 def test_axe_finds_nothing(
     opened: Callable[..., Opened], language: str, scheme: str, width: int
 ) -> None:
@@ -665,7 +670,7 @@ def test_axe_finds_nothing(
     assert (sum(map(int, ground[4:-1].split(","))) < 3 * 128) == (scheme == "dark")
 
     def judged() -> None:
-        issues = axe_api.Axe().run(page.page)
+        issues = axe_api.Axe().run(page.page, options={"resultTypes": ["violations"]})
         assert issues.violations_count == 0, issues.generate_report()
         assert not page.page.evaluate("document.documentElement.scrollWidth > innerWidth")
 
