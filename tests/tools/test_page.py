@@ -27,6 +27,7 @@ WORDS = json.loads((STATIC / "words.json").read_text("utf-8"))
 SAMPLE = ROOT / "k8s" / "sample" / "profile.yaml"
 POD = (SAMPLE.parent / "pod.yaml").read_text("utf-8")
 INVALID = yaml.safe_load((DATA / "invalid-profiles.yaml").read_text("utf-8"))
+LOCALES = {"en": "en-US", "zh": "zh-CN"}
 WIDTHS = {1440: 900, 768: 1024, 390: 844}
 
 in_browser = pytest.mark.skipif(not CHROMIUM, reason="there is no chromium: apt install chromium")
@@ -140,29 +141,59 @@ class Opened:
         return found
 
 
-@pytest.fixture
-def opened(browser: Any, server: Server, profile: Path) -> Iterator[Callable[..., Opened]]:
-    """Open the page. What its console tells of, such as a violated policy, fails the test."""
-    profile.write_text(SAMPLE.read_text("utf-8"), "utf-8")
-    contexts, told, asked = [], [], set()
-    address = f"http://127.0.0.1:{server.port}/"
+@pytest.fixture(scope="module")
+def pages(browser: Any) -> dict[str, Any]:
+    """A page of each language, for one test after another: to start a renderer takes long."""
+    return {language: new_page(browser, language) for language in LOCALES}
 
-    def open_page(language: str = "en", width: int = 1440, **options: Any) -> Opened:
-        locale = {"en": "en-US", "zh": "zh-CN"}[language]
-        viewport = {"width": width, "height": WIDTHS[width]}
-        contexts.append(browser.new_context(locale=locale, viewport=viewport, **options))
-        contexts[-1].grant_permissions(["clipboard-read", "clipboard-write"])
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: told.append(message.text))
-        page.on("pageerror", lambda error: told.append(str(error)))
-        page.on("request", lambda request: asked.add(request.url.split("#")[0]))
+
+def new_page(browser: Any, language: str) -> Any:
+    context = browser.new_context(locale=LOCALES[language])
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    return context.new_page()
+
+
+@pytest.fixture
+def opened(
+    browser: Any, pages: dict[str, Any], server: Server, profile: Path
+) -> Iterator[Callable[..., Opened]]:
+    """Open the page. What its console tells of, such as a violated policy, fails the test.
+
+    The first in each language is in the tab of the test before, with nothing stored.
+    """
+    profile.write_text(SAMPLE.read_text("utf-8"), "utf-8")
+    used: list[Any] = []
+    told: list[str] = []
+    asked: set[str] = set()
+    address = f"http://127.0.0.1:{server.port}/"
+    listeners: dict[str, Callable[[Any], None]] = {
+        "console": lambda message: told.append(message.text),
+        "pageerror": lambda error: told.append(str(error)),
+        "request": lambda request: asked.add(request.url.split("#")[0]),
+    }
+
+    def open_page(language: str = "en", width: int = 1440, scheme: str = "light") -> Opened:
+        page = pages[language]
+        if page in used:
+            page = new_page(browser, language)
+        used.append(page)
+        for event, listener in listeners.items():
+            page.on(event, listener)
+        page.set_viewport_size({"width": width, "height": WIDTHS[width]})
+        page.emulate_media(color_scheme=scheme)
         page.goto(address)
         page.wait_for_selector("#verdict h2")
         return Opened(page, language)
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for page in used:
+        if page in pages.values():
+            page.goto(f"{address}healthz")  # where no script stores anything again
+            page.evaluate("localStorage.clear(); sessionStorage.clear()")
+            for event, listener in listeners.items():
+                page.remove_listener(event, listener)
+        else:
+            page.context.close()
     assert told == []
     outside = {url for url in asked if not url.startswith((address, "data:"))}
     assert not outside
@@ -665,7 +696,7 @@ def test_both_languages_have_all_words() -> None:
 def test_axe_finds_nothing(
     opened: Callable[..., Opened], language: str, scheme: str, width: int
 ) -> None:
-    page = opened(language, width, color_scheme=scheme)
+    page = opened(language, width, scheme)
     ground = page.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, ground[4:-1].split(","))) < 3 * 128) == (scheme == "dark")
 
