@@ -32,43 +32,39 @@ def test_func_yaml_is_valid_by_knatives_schema() -> None:
     assert (document["name"], document["namespace"]) == (service["name"], service["namespace"])
 
 
-def test_funcs_scaffolding_can_install_the_function(tmp_path: Path) -> None:
-    """By the name and from the place that its pyproject.toml says: ``function @ {root:uri}/f``."""
-    source = tmp_path / "f"
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the package, installed as func's scaffolding does, with .venv-func's pip.
+
+    By the name and from the place that its pyproject.toml says: ``function @ {root:uri}/f``.
+    """
+    folder = tmp_path_factory.mktemp("installed")
+    source = folder / "f"
     shutil.copytree(ROOT / "handler", source / "handler")
     shutil.copy(ROOT / "pyproject.toml", source)
     pip = [str(ROOT / ".venv-func" / "bin" / "pip"), "install", "--quiet", "--no-deps"]
     requirement = f"function @ {source.as_uri()}"
-    target = tmp_path / "lib"
-    subprocess.run([*pip, "--no-build-isolation", "--target", str(target), requirement], check=True)
-    assert {path.name for path in (target / "function").glob("*.*")} == FILES
-    page = {path.relative_to(ROOT / "handler") for path in STATIC.rglob("*.*")}
-    installed = (target / "function" / "web" / "static").rglob("*.*")
-    assert {path.relative_to(target / "function") for path in installed} == page
-
-
-@pytest.fixture(scope="module")
-def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the scripts of an installed package, beside what it needs in .venv-func."""
-    folder = tmp_path_factory.mktemp("installed")
-    source = folder / "source"
-    shutil.copytree(ROOT / "handler", source / "handler")
-    shutil.copy(ROOT / "pyproject.toml", source)
-    pip = [str(ROOT / ".venv-func" / "bin" / "pip"), "install", "--quiet", "--no-deps"]
     target = folder / "lib"
-    subprocess.run([*pip, "--no-build-isolation", "--target", str(target), str(source)], check=True)
-    return target / "bin"
+    subprocess.run([*pip, "--no-build-isolation", "--target", str(target), requirement], check=True)
+    return target
+
+
+def test_funcs_scaffolding_can_install_the_function(installed: Path) -> None:
+    assert {path.name for path in (installed / "function").glob("*.*")} == FILES
+    page = {path.relative_to(ROOT / "handler") for path in STATIC.rglob("*.*")}
+    static = (installed / "function" / "web" / "static").rglob("*.*")
+    assert {path.relative_to(installed / "function") for path in static} == page
 
 
 @pytest.mark.parametrize(
     ("script", "called"),
     [("eci-profile", "eci-profile"), ("kubectl-eci_profile", "kubectl eci-profile")],
 )
-def test_an_installation_has_the_command_line(script: str, called: str, scripts: Path) -> None:
+def test_an_installation_has_the_command_line(script: str, called: str, installed: Path) -> None:
     def printed(*arguments: str) -> str:
         return subprocess.run(
-            [scripts / script, *arguments],
-            env={**clean_environment(), "PYTHONPATH": str(scripts.parent)},
+            [installed / "bin" / script, *arguments],
+            env={**clean_environment(), "PYTHONPATH": str(installed)},
             cwd=DATA / "check",
             capture_output=True,
             encoding="utf-8",
