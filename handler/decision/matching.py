@@ -39,13 +39,20 @@ class _Index:
         else:
             self._rest.append((selector, requirements))
 
-    def met(self, labels: Labels) -> list[Entry]:
-        candidates = self._rest.copy()
+    def candidates(self, labels: Labels) -> list[Entry]:
+        found = self._rest.copy()
         for pair in labels.items():
-            candidates += self._by_pair.get(pair, ())
+            found += self._by_pair.get(pair, ())
             if self._by_key:
-                candidates += self._by_key.get(pair[0], ())
-        return [entry for entry in candidates if not entry[1] or unmet(entry[1], labels) is None]
+                found += self._by_key.get(pair[0], ())
+        return found
+
+    def met(self, labels: Labels) -> list[Entry]:
+        return [
+            entry
+            for entry in self.candidates(labels)
+            if not entry[1] or unmet(entry[1], labels) is None
+        ]
 
 
 class Matcher:
@@ -101,6 +108,12 @@ class Matcher:
             if unmet(entry[0].namespace, namespace_labels) is None
         ]
         return _in_order(found + self._by_namespace.met(namespace_labels))
+
+    def candidates(self, pod_labels: Labels, namespace_labels: Labels) -> list[Selector]:
+        """The selectors that the index finds, which contain those that match, in the same order."""
+        return _in_order(
+            self._by_pod.candidates(pod_labels) + self._by_namespace.candidates(namespace_labels)
+        )
 
 
 def _without(

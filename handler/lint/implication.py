@@ -47,6 +47,9 @@ class _Demand:
                 return self.absent
 
 
+_NO_DEMAND = _Demand()
+
+
 class Demands:
     """The requirements of one side of a selector (pod or namespace), taken together by label."""
 
@@ -79,10 +82,10 @@ class Demands:
 
     def imply(self, requirements: Iterable[Requirement] | None) -> bool:
         """Whether all labels that meet these also meet the given requirements."""
-        return all(
-            self._demands.get(requirement.key, _Demand()).implies(requirement)
-            for requirement in requirements or ()
-        )
+        for requirement in requirements or ():
+            if not self._demands.get(requirement.key, _NO_DEMAND).implies(requirement):
+                return False
+        return True
 
     def example(self) -> Mapping[str, str]:
         """Return labels that meet them, unless they contradict each other."""
