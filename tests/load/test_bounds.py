@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from bounds import DIAGNOSTICS, PROFILES, TABLE, TEXT, Row, examining, parsing, reading
 
+pytestmark = pytest.mark.no_cover  # coverage would take most of the time and memory
+
 FLOOR = 0.004  # seconds: what is faster cannot be told from noise
 GROWTH = 3.0
 
@@ -34,10 +36,10 @@ def seconds(run: Callable[[Any], object], given: Any) -> float:
 def test_twice_the_input_takes_twice_the_time(row: Row) -> None:
     once, twice = row.make(row.size), row.make(2 * row.size)
     for _ in range(5):  # what disturbs one run doesn't disturb all
-        second = min(seconds(row.run, twice) for _ in range(1 if row.ceiling else 2))
+        second = seconds(row.run, twice)
         if second <= max(GROWTH * FLOOR, row.ceiling):
             return
-        first = min(seconds(row.run, once) for _ in range(3))
+        first = min(seconds(row.run, once) for _ in range(2))
         if second <= GROWTH * first:
             return
     raise AssertionError(f"{first:.4f} s for {row.size} bytes, {second:.4f} s for twice as many")
@@ -45,14 +47,15 @@ def test_twice_the_input_takes_twice_the_time(row: Row) -> None:
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
 def test_memory_is_a_multiple_of_the_input(row: Row) -> None:
-    given = row.make(row.size)
+    size = row.size // 2  # tracemalloc takes a multiple of the time
+    given = row.make(size)
     tracemalloc.start()
     try:
         row.run(given)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak <= row.memory * row.size, f"{peak / row.size:.1f} times the input"
+    assert peak <= row.memory * size, f"{peak / size:.1f} times the input"
 
 
 JUDGED = [
