@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import jsonpatch
+from examples import examples
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from msgspec import convert
@@ -119,7 +120,7 @@ def matcher_of(profile: Any) -> Matcher:
     return Matcher(parse({"selectors": json.dumps(profile), "virtualNodes": json.dumps(ARM)}))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(150))
 @given(profiles, pods, maps, node_labels, st.text(min_size=1, max_size=3))
 def test_creation_and_binding_keep_the_pods_values(
     profile: Any, pod: Any, namespace: Any, node: Any, uid: str
@@ -136,7 +137,7 @@ def test_creation_and_binding_keep_the_pods_values(
     assert node or not applied
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(150))
 @given(profiles, pods, bindings, maps, node_labels)
 def test_values_of_the_binding_and_the_pod_are_not_overwritten(
     profile: Any, pod: Any, binding: Any, namespace: Any, node: Any
@@ -150,7 +151,7 @@ def test_values_of_the_binding_and_the_pod_are_not_overwritten(
         assert not (found.keys() - brought.keys()) & had.keys()
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(150))
 @given(profiles, pods, maps, node_labels, st.text(min_size=1, max_size=3))
 def test_a_second_pass_at_binding_adds_nothing(
     profile: Any, pod: Any, namespace: Any, node: Any, uid: str
@@ -175,7 +176,7 @@ def without_labels(profile: Any) -> Any:
     return profile
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(150))
 @given(profiles.map(without_labels), pods.filter(readable), maps, st.lists(st.text(), min_size=3))
 def test_a_second_pass_at_creation_adds_nothing_with_any_uid(
     profile: Any, pod: Any, namespace: Any, uids: list[str]
@@ -186,7 +187,7 @@ def test_a_second_pass_at_creation_adds_nothing_with_any_uid(
         assert created(matcher, new, namespace, uid) == new
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(150))
 @given(profiles, pods, records, maps, node_labels)
 def test_a_record_never_widens_what_matches(
     profile: Any, pod: Any, record: str, namespace: Any, node: Any

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from bodies import json_values, paths
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from local import Local, local
@@ -515,7 +516,7 @@ def test_only_the_creation_of_a_pods_binding_counts(
 PLACES = [path for path in paths(VIRTUAL) if path]
 
 
-@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(250), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(PLACES), json_values, st.booleans())
 def test_any_value_in_any_field_gets_an_answer(
     cluster: Cluster, path: tuple[Any, ...], value: Any, remove: bool

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,7 +42,7 @@ def meeting(requirements: list[Requirement]) -> list[dict[str, str]]:
     return [labels for labels in EVERY if unmet(requirements, labels) is None]
 
 
-@settings(max_examples=1000)
+@settings(max_examples=examples(500))
 @given(requirements)
 def test_contradictions_are_found_exactly(some: list[Requirement]) -> None:
     demands = Demands(some)
@@ -54,7 +55,7 @@ def test_contradictions_are_found_exactly(some: list[Requirement]) -> None:
                 assert {labels[key] for labels in meeting(some)} == only
 
 
-@settings(max_examples=1000)
+@settings(max_examples=examples(500))
 @given(requirements, requirements)
 def test_implied_requirements_are_met(some: list[Requirement], other: list[Requirement]) -> None:
     if Demands(some).imply(other):
@@ -112,7 +113,7 @@ profiles = st.lists(
 ).map(lambda many: [{"name": f"s{number}", **each} for number, each in enumerate(many)])
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(250))
 @given(profiles)
 def test_warnings_are_true_for_every_pod(written: list[dict[str, Any]]) -> None:
     profile = parse({"selectors": json.dumps(written)})

@@ -8,6 +8,7 @@ from typing import Any
 
 import jsonpatch
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from server import patch_of, review_of
@@ -137,7 +138,7 @@ def reversed_keys(value: Any) -> Any:
     return value
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(250))
 @given(profiles, pods, maps)
 def test_the_patch_applies_and_keeps_existing_values(
     profile: Any, pod: Any, namespace_labels: Any
@@ -148,14 +149,14 @@ def test_the_patch_applies_and_keeps_existing_values(
     assert kept(after, before)
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(250))
 @given(profiles.map(without_feeding), pods, maps)
 def test_a_second_pass_gives_no_patch(profile: Any, pod: Any, namespace_labels: Any) -> None:
     after = jsonpatch.apply_patch(pod, patch_of(answer(profile, pod, namespace_labels)))
     assert "patch" not in answer(profile, after, namespace_labels)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(150))
 @given(profiles, pods, maps)
 def test_the_order_of_keys_does_not_matter(profile: Any, pod: Any, namespace_labels: Any) -> None:
     assert answer(profile, pod, namespace_labels) == answer(
@@ -182,7 +183,7 @@ sides = st.tuples(maybe(requirements), maybe(requirements)).filter(
 )
 
 
-@settings(max_examples=1000)
+@settings(max_examples=examples(500))
 @given(st.lists(sides, max_size=8), maps, maps)
 def test_the_index_agrees_with_the_plain_definition(
     sides: list[tuple[Any, Any]], pod_labels: dict[str, str], namespace_labels: dict[str, str]

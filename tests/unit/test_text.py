@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -123,7 +124,7 @@ def test_comments_are_removed_but_hash_signs_in_values_are_kept(text: str, value
 pieces = st.sampled_from([*"[]{}\"'#,:|-\\\t\n a1", "# c\n", '"a"', '"#"', '"a":', "[]", "1.0"])
 
 
-@settings(max_examples=2000)
+@settings(max_examples=examples(1000))
 @given(
     st.sampled_from("[{#"), st.lists(pieces, max_size=9), st.sampled_from(["", "]", "}", "\n[]"])
 )
