@@ -24,6 +24,7 @@ import jsonpatch
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"
+_SUPPORT = ROOT / "tests" / "support"
 START_SECONDS = 60  # on a machine that does much else
 REVIEW_PATH = "/mutate?timeout=5s"
 REVIEW_HEADERS = {"Content-Type": "application/json", "Accept": "application/json, */*"}
@@ -212,11 +213,17 @@ def command(entry: str = "handler/main.py") -> list[str]:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without settings of the function or of a cluster."""
+    """The environment without settings of the function or of a cluster, for a process of its own.
+
+    That process has no packages that only tests need, and keeps compiled code for the next ones.
+    """
     mine = ("ECI_PROFILE_", "KUBE", "FUNCTION_", "LISTEN_ADDRESS", "PORT")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(mine)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    paths = [_SUPPORT / "tests_only"]
     if "COVERAGE_PROCESS_CONFIG" in environment:
-        environment["PYTHONPATH"] = str(Path(__file__).with_name("coverage_hook"))
+        paths.append(_SUPPORT / "coverage_hook")
+    environment["PYTHONPATH"] = os.pathsep.join(map(str, paths))
     return environment
 
 
