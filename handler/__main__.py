@@ -6,25 +6,29 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from pathlib import Path
 
-from .author import check, completion, convert, explain, json_schema, plan, register
 from .author.command import USAGE, Parser, UsageError, language
-from .install import commands as in_the_cluster
 from .messages.message import Language, Message, translated
 from .version import VERSION
 
-# Each has `add_to`; the order is that of the help.
-_COMMANDS = (check, explain, plan, register, convert, json_schema, completion, in_the_cluster)
+# The module of each command, which has `add_to`; the order is that of the help.
+_COMMANDS = {
+    **{name: f".author.{name}" for name in ("check", "explain", "plan", "register", "convert")},
+    "schema": ".author.json_schema",
+    "completion": ".author.completion",
+    **dict.fromkeys(("install", "certificates"), ".install.commands"),
+}
 
 _BROKEN_PIPE = 141  # the exit code after SIGPIPE
 
 
 def main() -> int:
     """Run the command that the arguments name. Returns the exit code."""
-    arguments = _parser(_program()).parse_args()
+    arguments = _parser(_program(), sys.argv[1] if len(sys.argv) > 1 else "").parse_args()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
@@ -48,13 +52,18 @@ def _program() -> str:
     return name if name == "eci-profile" else "python -m handler"
 
 
-def _parser(program: str) -> Parser:
+def _parser(program: str, wanted: str = "") -> Parser:
+    """Return the parser of all commands, or of the wanted one alone if there is one of that name.
+
+    Importing all of them takes longer than most of them run.
+    """
     parser = Parser(prog=program, description=Message("Tools for writing ECI profiles."))
     parser.set_defaults(parser_of=_parser)
     parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(metavar="command", required=True)
-    for command in _COMMANDS:
-        command.add_to(commands)
+    modules = (_COMMANDS[wanted],) if wanted in _COMMANDS else dict.fromkeys(_COMMANDS.values())
+    for module in modules:
+        importlib.import_module(module, __package__).add_to(commands)
     if (spoken := language()) != "en":
         _translate(parser, spoken)
     return parser

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, NoReturn
 from ..cluster.source import SourceError
 from ..messages.message import Language, Message, Quoted, message_of, translated
 from ..profiles import manifests
-from ..profiles.parse import ProfileError
-from ..profiles.problems import MAX_PROBLEMS
 from ..settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from ..cluster.apiserver import ClusterSource
+    from ..profiles.parse import ProfileError
 
 __all__ = [
     "CLUSTER",
@@ -65,7 +64,11 @@ class UsageError(Exception):
         """Return the message in a language, followed by a line for each problem."""
         message = translated(self._message, language)
         sentence = f"{self._where}: {message}" if self._where else message
-        problems = self._invalid.lines(MAX_PROBLEMS, language) if self._invalid else []
+        if not self._invalid:
+            return sentence
+        from ..profiles.problems import MAX_PROBLEMS  # slow, and most errors do not need it
+
+        problems = self._invalid.lines(MAX_PROBLEMS, language)
         return "\n  ".join((sentence, *problems))
 
 
