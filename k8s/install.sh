@@ -249,11 +249,16 @@ install_by_job() {
   job=eci-profile-install-${checksum%% *}
   # `kubectl apply` removes what it has written before and doesn't find any more. So it must not
   # remember the webhooks of an installation without a Job, or they would be gone until the Job is.
-  for kind in mutatingwebhookconfiguration validatingwebhookconfiguration; do
-    if kubectl get "$kind" eci-profile --ignore-not-found -o yaml | grep -q '"webhooks":'; then
+  kubectl get mutatingwebhookconfiguration,validatingwebhookconfiguration eci-profile \
+    --ignore-not-found --no-headers \
+    -o 'custom-columns=KIND:.kind,LAST:.metadata.annotations.kubectl\.kubernetes\.io/last-applied-configuration' \
+    >"$work/registered"
+  while read -r kind last; do
+    case $last in *'"webhooks":'*)
       kubectl annotate "$kind" eci-profile kubectl.kubernetes.io/last-applied-configuration-
-    fi
-  done
+      ;;
+    esac
+  done <"$work/registered"
   # One that has finished would not do it again.
   kubectl -n eci-profile delete --ignore-not-found job "$job"
   say "applying $HOST"
@@ -289,17 +294,24 @@ apply_manifests() {
   kubectl apply -l "app.kubernetes.io/component notin ($1$without)" -f "$work/manifests.yaml"
 }
 
+certificate_and_ca() {
+  kubectl -n eci-profile get secret eci-profile-tls --ignore-not-found \
+    -o 'jsonpath={.data.tls\.crt} {.data.ca\.crt}'
+}
+
 install_by_kubectl() {
   # It would renew the certificate of somebody else.
   kubectl -n eci-profile delete --ignore-not-found cronjob eci-profile-certificates
   if own_certificate && [ "$CERTS" = self-signed ]; then
-    if [ -n "$(kubectl -n eci-profile get secret eci-profile-tls --ignore-not-found -o 'jsonpath={.data.tls\.crt}')" ]; then
+    certificate=$(certificate_and_ca)
+    if [ -n "${certificate% *}" ]; then
       say "the existing certificate is not changed; to replace it, run make renew-certificate"
     else
       say "creating a CA and a certificate"
       "$here/certs/self-signed/renew.sh"
+      certificate=$(certificate_and_ca)
     fi
-    CA_BUNDLE=$(kubectl -n eci-profile get secret eci-profile-tls -o 'jsonpath={.data.ca\.crt}')
+    CA_BUNDLE=${certificate#* }
   fi
   render >"$work/manifests.yaml"
   if kubectl -n "$PROFILE_NAMESPACE" get configmap "$PROFILE_NAME" -o name >/dev/null 2>&1; then
@@ -318,15 +330,15 @@ install_by_kubectl() {
   say "registering the function with kube-apiserver"
   kubectl apply -l "$registration" -f "$work/manifests.yaml"
   # Or a Job of before would take the webhooks for those that it wrote.
-  kubectl annotate mutatingwebhookconfiguration,validatingwebhookconfiguration eci-profile eci-profile/manifest-
+  webhooks=$(kubectl annotate mutatingwebhookconfiguration,validatingwebhookconfiguration eci-profile \
+    eci-profile/manifest- -o 'go-template={{range .webhooks}}{{.name}} {{end}}')
   chosen narrow-registration || remove_narrow_webhooks
 }
 
 # The wide webhook is open again; those that the function added would now call it once more.
 remove_narrow_webhooks() {
   patch=
-  for webhook in $(kubectl get mutatingwebhookconfiguration eci-profile \
-    -o 'jsonpath={range .webhooks[*]}{.name}{" "}{end}'); do
+  for webhook in $webhooks; do
     case $webhook in
     *.mutate.eci-profile.svc) patch="$patch,{\"\$patch\":\"delete\",\"name\":\"$webhook\"}" ;;
     esac
@@ -345,10 +357,11 @@ uninstall() {
     kubectl -n openfaas-fn delete --ignore-not-found functions.openfaas.com/eci-profile
   fi
   kubectl -n openfaas-fn delete --ignore-not-found serviceaccount eci-profile
-  kubectl -n "$PROFILE_NAMESPACE" delete --ignore-not-found role,rolebinding eci-profile eci-profile-default
-  kubectl delete --ignore-not-found clusterrole,clusterrolebinding eci-profile \
-    eci-profile-certificates eci-profile-install
-  kubectl delete --ignore-not-found namespace eci-profile
+  kubectl -n "$PROFILE_NAMESPACE" delete --ignore-not-found \
+    role/eci-profile role/eci-profile-default rolebinding/eci-profile rolebinding/eci-profile-default \
+    clusterrole/eci-profile clusterrole/eci-profile-certificates clusterrole/eci-profile-install \
+    clusterrolebinding/eci-profile clusterrolebinding/eci-profile-certificates \
+    clusterrolebinding/eci-profile-install namespace/eci-profile
   say "the profile is not removed; to remove it: kubectl -n $PROFILE_NAMESPACE delete configmap $PROFILE_NAME"
 }
 

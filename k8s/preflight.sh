@@ -89,7 +89,9 @@ look_at_nodes() {
   wanted=$(printf '%s\n' "$kinds" | head -n 1 | cut -f 3)
   [ "$(printf '%s\n' "$kinds" | wc -l)" -eq 1 ] ||
     say "virtualNode is for the first kind; to run pods on the others, add them to virtualNodes"
-  if [ -z "$(kubectl -n "$namespace" get configmap "$name" --ignore-not-found -o name)" ]; then
+  has=$(kubectl -n "$namespace" get configmap "$name" --ignore-not-found \
+    -o 'jsonpath={.metadata.name} {.data.virtualNode}')
+  if [ -z "$has" ]; then
     if fits_default "$wanted"; then
       say "the default virtualNode matches the virtual nodes"
     else
@@ -108,7 +110,7 @@ END
     fi
     return
   fi
-  has=$(kubectl -n "$namespace" get configmap "$name" -o 'jsonpath={.data.virtualNode}')
+  has=${has#* }
   if [ "$has" = "$wanted" ] || { [ -z "$has" ] && fits_default "$wanted"; }; then
     say "virtualNode in the profile matches the virtual nodes"
   elif [ -n "$has" ]; then
@@ -159,9 +161,10 @@ look_for_others() {
 
 # Without a terminal nobody can answer, so that scripts go on.
 confirm() {
-  context=$(kubectl config current-context 2>/dev/null) || context='none'
-  server=$(kubectl config view --minify -o 'jsonpath={.clusters[0].cluster.server}' 2>/dev/null) || server=unknown
-  say "installing into the cluster of the context $context ($server)"
+  context=$(kubectl config view --minify \
+    -o 'jsonpath={.current-context} ({.clusters[0].cluster.server})' 2>/dev/null) ||
+    context='none (unknown)' # as in a pod
+  say "installing into the cluster of the context $context"
   if [ "$YES" = 1 ] || ! [ -t 0 ]; then return; fi
   printf 'Install into this cluster? [y/N] '
   read -r answer || answer=

@@ -9,38 +9,46 @@ trap 'rm -rf "$work"' EXIT
 umask 077
 namespace=eci-profile
 
-has() { kubectl -n "$namespace" get secret "$1" -o name >/dev/null 2>&1; }
-# Not `kubectl apply`, which would keep the key in an annotation as well.
+encoded() { base64 | tr -d '\n'; }
+
+# put NAME KEY=FILE...: writes files of $work into a Secret. Not by `kubectl apply`, which would keep
+# the key in an annotation as well.
 put() {
-  verb=create type=kubernetes.io/tls
-  if has "$1"; then
-    # Of one that CERTS=self-renewing has created, the type is another, and it can't be changed.
-    verb=replace type=$(kubectl -n "$namespace" get secret "$1" -o 'jsonpath={.type}')
-  fi
-  kubectl -n "$namespace" create secret generic "$@" --type="$type" \
-    --dry-run=client -o yaml | kubectl "$verb" -f -
+  # Of one that CERTS=self-renewing has created, the type is another, and it can't be changed.
+  type=$(kubectl -n "$namespace" get secret "$1" --ignore-not-found -o 'jsonpath={.type}')
+  verb=replace
+  [ -n "$type" ] || verb=create type=kubernetes.io/tls
+  {
+    printf 'apiVersion: v1\nkind: Secret\nmetadata: {name: %s, namespace: %s}\n' "$1" "$namespace"
+    printf 'type: %s\ndata:\n' "$type"
+    shift
+    for file in "$@"; do printf '  %s: %s\n' "${file%%=*}" "$(encoded <"$work/${file#*=}")"; done
+  } | kubectl "$verb" -f -
 }
 
-if has eci-profile-ca; then
-  kubectl -n "$namespace" get secret eci-profile-ca -o 'jsonpath={.data.tls\.crt}' |
-    base64 -d >"$work/ca.crt"
-  kubectl -n "$namespace" get secret eci-profile-ca -o 'jsonpath={.data.tls\.key}' |
-    base64 -d >"$work/ca.key"
+ca=$(kubectl -n "$namespace" get secret eci-profile-ca --ignore-not-found \
+  -o 'jsonpath={.data.tls\.crt} {.data.tls\.key}')
+if [ -n "$ca" ]; then
+  printf '%s' "${ca% *}" | base64 -d >"$work/ca.crt"
+  printf '%s' "${ca#* }" | base64 -d >"$work/ca.key"
 fi
 "$here/make.sh" "$work" "${1:-365}"
-put eci-profile-ca --from-file=tls.crt="$work/ca.crt" --from-file=tls.key="$work/ca.key"
+put eci-profile-ca tls.crt=ca.crt tls.key=ca.key
 
 # The registration trusts a new CA before the pods show its certificate.
-bundle=$(base64 <"$work/bundle.crt" | tr -d '\n')
-for kind in mutatingwebhookconfiguration validatingwebhookconfiguration; do
+bundle=$(encoded <"$work/bundle.crt")
+# Each with the names of its webhooks, separated by commas; <none> if there are none.
+kubectl get mutatingwebhookconfiguration,validatingwebhookconfiguration eci-profile \
+  --ignore-not-found --no-headers -o 'custom-columns=KIND:.kind,WEBHOOKS:.webhooks[*].name' \
+  >"$work/registered"
+while read -r kind webhooks; do
+  [ "$webhooks" != '<none>' ] || continue
   patch='' index=0
-  for _ in $(kubectl get "$kind" eci-profile --ignore-not-found \
-    -o 'jsonpath={range .webhooks[*]}{.name}{" "}{end}'); do
+  for _ in $(echo "$webhooks" | tr , ' '); do
     patch="$patch,{\"op\":\"add\",\"path\":\"/webhooks/$index/clientConfig/caBundle\",\"value\":\"$bundle\"}"
     index=$((index + 1))
   done
-  [ -z "$patch" ] || kubectl patch "$kind" eci-profile --type=json -p "[${patch#,}]"
-done
-put eci-profile-tls --from-file=tls.crt="$work/tls.crt" --from-file=tls.key="$work/tls.key" \
-  --from-file=ca.crt="$work/bundle.crt"
+  kubectl patch "$kind" eci-profile --type=json -p "[${patch#,}]"
+done <"$work/registered"
+put eci-profile-tls tls.crt=tls.crt tls.key=tls.key ca.crt=bundle.crt
 echo "valid until $(openssl x509 -in "$work/tls.crt" -noout -enddate | cut -d= -f2); the pods use it within two minutes"
