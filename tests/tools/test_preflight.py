@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from apiserver import APIServer
 from cli import run as run_handler
 from cluster_jobs import JOB, Cluster
@@ -27,6 +28,7 @@ ACK = {"type": "virtual-kubelet", "kubernetes.io/arch": "amd64"}
 ACK_TAINT = "virtual-kubelet.io/provider=alibabacloud:NoSchedule"
 REGISTRATION = ("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", "")
 PROFILE = ("v1", "configmaps", "kube-system", "eci-profile")
+INSTALL = [str(K8S / "install.sh"), "install"]
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def install(
     cluster: APIServer, directory: Path, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [K8S / "install.sh", "install"],
+        INSTALL,
         env=environment(cluster, directory, **variables),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -58,6 +60,29 @@ def install(
 
 def installed(cluster: APIServer, directory: Path, **variables: str) -> str:
     result = install(cluster, directory, **variables)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def preflight(directory: Path) -> list[str]:
+    """What install.sh runs before it writes."""
+    work = directory / "preflight"
+    work.mkdir(exist_ok=True)
+    return [str(K8S / "preflight.sh"), str(work)]
+
+
+def looked_at(cluster: APIServer, directory: Path, **variables: str) -> str:
+    """What an installation would say first. It goes no further, which takes longer."""
+    profile = {"PROFILE_NAME": "eci-profile", "PROFILE_NAMESPACE": "kube-system"}
+    result = subprocess.run(
+        preflight(directory),
+        env=environment(cluster, directory, **{**profile, **variables}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
@@ -98,40 +123,73 @@ PASSING = (
 )
 
 
-@pytest.mark.parametrize(
-    ("nodes", "said", "wanted"),
-    [
-        ([], "there is no virtual node", None),
-        ([(VNODE, [VNODE_TAINT])], "the cluster has VNode", None),
-        ([(VNODE, [])], "the default virtualNode matches", None),
-        (
-            [(VNODE, [VNODE_TAINT, ACK_TAINT])],
-            "virtualNode in the new profile is set to this",
-            virtual_node("k8s.aliyun.com/vnode=true", VNODE_TAINT, ACK_TAINT),
-        ),
-        (
-            [({"k8s.aliyun.com/vnode": ""}, [])],
-            "VNode",
-            {"nodeSelector": {"k8s.aliyun.com/vnode": ""}},
-        ),
-        (
-            [(ACK, [ACK_TAINT])],
-            "the cluster has virtual nodes of ack-virtual-node, as on ACK",
-            virtual_node("type=virtual-kubelet", ACK_TAINT),
-        ),
-        ([(ACK, [*PASSING, ACK_TAINT])], "ACK", virtual_node("type=virtual-kubelet", ACK_TAINT)),
-        (
-            [(ACK, ["virtual-kubelet.io/provider=azure:NoSchedule"])],
-            "neither of VNode nor of ack-virtual-node",
-            virtual_node("type=virtual-kubelet", "virtual-kubelet.io/provider=azure:NoSchedule"),
-        ),
-        (
-            [(ACK, taints) for taints in ([ACK_TAINT, ARM], [ARM, ACK_TAINT], *[[ACK_TAINT]] * 3)],
-            "on the others, add them to virtualNodes",
-            virtual_node("type=virtual-kubelet", ACK_TAINT),
-        ),
-    ],
-)
+VIRTUAL_NODES: list[tuple[list[tuple[dict[str, str], list[str]]], str, Any]] = [
+    ([], "there is no virtual node", None),
+    ([(VNODE, [VNODE_TAINT])], "the cluster has VNode", None),
+    ([(VNODE, [])], "the default virtualNode matches", None),
+    (
+        [(VNODE, [VNODE_TAINT, ACK_TAINT])],
+        "virtualNode in the new profile is set to this",
+        virtual_node("k8s.aliyun.com/vnode=true", VNODE_TAINT, ACK_TAINT),
+    ),
+    (
+        [({"k8s.aliyun.com/vnode": ""}, [])],
+        "VNode",
+        {"nodeSelector": {"k8s.aliyun.com/vnode": ""}},
+    ),
+    (
+        [(ACK, [ACK_TAINT])],
+        "the cluster has virtual nodes of ack-virtual-node, as on ACK",
+        virtual_node("type=virtual-kubelet", ACK_TAINT),
+    ),
+    ([(ACK, [*PASSING, ACK_TAINT])], "ACK", virtual_node("type=virtual-kubelet", ACK_TAINT)),
+    (
+        [(ACK, ["virtual-kubelet.io/provider=azure:NoSchedule"])],
+        "neither of VNode nor of ack-virtual-node",
+        virtual_node("type=virtual-kubelet", "virtual-kubelet.io/provider=azure:NoSchedule"),
+    ),
+    (
+        [(ACK, taints) for taints in ([ACK_TAINT, ARM], [ARM, ACK_TAINT], *[[ACK_TAINT]] * 3)],
+        "on the others, add them to virtualNodes",
+        virtual_node("type=virtual-kubelet", ACK_TAINT),
+    ),
+]
+
+
+def put_virtual_nodes(cluster: APIServer, nodes: list[tuple[dict[str, str], list[str]]]) -> None:
+    for number, (labels, taints) in enumerate(nodes):
+        cluster.put_node(f"virtual-node-{number}", labels, taints)
+
+
+@pytest.mark.parametrize(("nodes", "said", "wanted"), VIRTUAL_NODES)
+def test_the_virtual_node_that_is_there_is_known(
+    nodes: list[tuple[dict[str, str], list[str]]],
+    said: str,
+    wanted: Any,
+    cluster: APIServer,
+    tmp_path: Path,
+) -> None:
+    put_virtual_nodes(cluster, nodes)
+    was = copy.deepcopy(cluster.objects)
+    assert said in looked_at(cluster, tmp_path)
+    assert cluster.objects == was
+    component = tmp_path / "preflight" / "virtual-node" / "kustomization.yaml"
+    assert component.exists() == (wanted is not None)
+    data = {"selectors": "[]"}
+    if wanted is not None:
+        ((operation,),) = (
+            yaml.safe_load(each["patch"])
+            for each in yaml.safe_load(component.read_text())["patches"]
+        )
+        data["virtualNode"] = operation["value"]
+        assert json.loads(data["virtualNode"]) == wanted
+    cluster.put_config_map("kube-system", "eci-profile", data)
+    checked = run_handler("check", "-", text=json.dumps(cluster.get(*PROFILE)))
+    assert checked.returncode == 0, checked.stdout
+    assert "virtualNode in the profile matches" in looked_at(cluster, tmp_path) or not nodes
+
+
+@pytest.mark.parametrize(("nodes", "said", "wanted"), [VIRTUAL_NODES[1], VIRTUAL_NODES[-1]])
 def test_a_new_profile_gets_the_virtual_node_that_is_there(
     nodes: list[tuple[dict[str, str], list[str]]],
     said: str,
@@ -139,18 +197,15 @@ def test_a_new_profile_gets_the_virtual_node_that_is_there(
     cluster: APIServer,
     tmp_path: Path,
 ) -> None:
-    for number, (labels, taints) in enumerate(nodes):
-        cluster.put_node(f"virtual-node-{number}", labels, taints)
-    out = installed(cluster, tmp_path)
-    assert said in out
+    put_virtual_nodes(cluster, nodes)
+    assert said in installed(cluster, tmp_path)
     data = cluster.get(*PROFILE)["data"]
     assert (json.loads(data["virtualNode"]) if "virtualNode" in data else None) == wanted
     checked = run_handler("check", "-", text=json.dumps(cluster.get(*PROFILE)))
     assert checked.returncode == 0, checked.stdout
 
     was = copy.deepcopy(cluster.objects)
-    out = installed(cluster, tmp_path)
-    assert "virtualNode in the profile matches" in out or not nodes
+    assert "virtualNode in the profile matches" in installed(cluster, tmp_path)
     assert cluster.objects == was
 
 
@@ -179,7 +234,7 @@ def test_the_profile_that_a_job_creates_gets_it_too(cluster: APIServer, tmp_path
         assert installation.run(JOB, "--wait=0").returncode == 1
     data = cluster.get(*PROFILE)["data"]
     assert json.loads(data["virtualNode"]) == virtual_node("type=virtual-kubelet", ACK_TAINT)
-    assert "virtualNode in the profile matches" in installed(cluster, tmp_path, **by_job)
+    assert "virtualNode in the profile matches" in looked_at(cluster, tmp_path)
     assert cluster.get(*PROFILE)["data"] == data
 
 
@@ -195,7 +250,7 @@ def test_for_an_existing_profile_the_virtual_node_is_suggested(
     subprocess.run(["/bin/sh", "-c", command], env=environment(cluster, tmp_path), check=True)
     data = cluster.get(*PROFILE)["data"]
     assert json.loads(data["virtualNode"]) == virtual_node("type=virtual-kubelet", ACK_TAINT)
-    assert "virtualNode in the profile matches" in installed(cluster, tmp_path)
+    assert "virtualNode in the profile matches" in looked_at(cluster, tmp_path)
 
     own = {"selectors": "[]", "virtualNode": '{"nodeSelector": {"a": "b"}}'}
     cluster.put_config_map("kube-system", "eci-profile", own)
@@ -241,17 +296,18 @@ def test_it_refuses_to_install_over_another_component(
     assert cluster.objects == was
 
     if name != "eci-profile":
-        out = installed(cluster, tmp_path, PROFILE_NAME="another")
+        out = looked_at(cluster, tmp_path, PROFILE_NAME="another")
         assert "it reads kube-system/eci-profile, not kube-system/another" in out
-    out = installed(cluster, tmp_path, FORCE="1")
+    forced = installed if name == "vk-webhook" else looked_at
+    out = forced(cluster, tmp_path, FORCE="1")
     assert f"Alibaba Cloud's own component is in the cluster: {found}" in out
 
 
 def test_its_own_registration_is_no_other_component(cluster: APIServer, tmp_path: Path) -> None:
     put_registration(cluster, "cert-manager-webhook", "cert-manager/cert-manager-webhook")
     put_deployment(cluster, "default", "alicloud-eci-profile")
-    for _ in range(2):
-        assert "no other component reads the profile" in installed(cluster, tmp_path)
+    for run in (installed, looked_at):
+        assert "no other component reads the profile" in run(cluster, tmp_path)
 
 
 def test_registrations_that_cannot_be_listed_end_it(cluster: APIServer, tmp_path: Path) -> None:
@@ -265,14 +321,14 @@ def test_registrations_that_cannot_be_listed_end_it(cluster: APIServer, tmp_path
 
 
 def at_a_terminal(
-    cluster: APIServer, directory: Path, answer: str, **variables: str
+    command: list[str], cluster: APIServer, directory: Path, answer: str, **variables: str
 ) -> tuple[int, str]:
-    """Install with a terminal as standard input; return the exit code and both outputs."""
+    """Run it with a terminal as standard input; return the exit code and both outputs."""
     ours, terminal = pty.openpty()
     try:
         os.write(ours, answer.encode())
         result = subprocess.run(
-            [K8S / "install.sh", "install"],
+            command,
             env=environment(cluster, directory, **variables),
             stdin=terminal,
             stdout=subprocess.PIPE,
@@ -290,18 +346,24 @@ def at_a_terminal(
 @pytest.mark.parametrize("answer", ["\n", "no\n", "\x04"])
 def test_at_a_terminal_it_waits_for_a_yes(answer: str, cluster: APIServer, tmp_path: Path) -> None:
     was = copy.deepcopy(cluster.objects)
-    code, out = at_a_terminal(cluster, tmp_path, answer)
+    code, out = at_a_terminal(INSTALL, cluster, tmp_path, answer)
     assert code == 1
     assert f"into the cluster of the context test ({cluster.url})" in out
     assert "Install into this cluster? [y/N] install.sh: not installed; nothing was changed" in out
     assert cluster.objects == was
 
 
-@pytest.mark.parametrize(("answer", "variables"), [("y\n", {}), ("Yes\n", {}), ("", {"YES": "1"})])
-def test_with_a_yes_it_installs(
-    answer: str, variables: dict[str, str], cluster: APIServer, tmp_path: Path
-) -> None:
-    code, out = at_a_terminal(cluster, tmp_path, answer, **variables)
+def test_with_a_yes_it_installs(cluster: APIServer, tmp_path: Path) -> None:
+    code, out = at_a_terminal(INSTALL, cluster, tmp_path, "y\n")
     assert code == 0, out
-    assert ("Install into this cluster?" in out) == ("YES" not in variables)
+    assert "Install into this cluster?" in out
     assert "configmaps/kube-system/eci-profile" in cluster.names()
+
+
+@pytest.mark.parametrize("answer", ["Yes\n", ""])
+def test_a_yes_is_a_word_or_a_variable(answer: str, cluster: APIServer, tmp_path: Path) -> None:
+    profile = {"PROFILE_NAME": "eci-profile", "PROFILE_NAMESPACE": "kube-system"}
+    given = profile if answer else {**profile, "YES": "1"}
+    code, out = at_a_terminal(preflight(tmp_path), cluster, tmp_path, answer, **given)
+    assert code == 0, out
+    assert ("Install into this cluster?" in out) == bool(answer)
