@@ -9,21 +9,18 @@ if [ -z "${KUBECONFIG:-}" ]; then
   echo "skipped: KUBECONFIG is not set, so there is no cluster to test in"
   exit 0
 fi
-for taken in 'namespace eci-profile' 'namespace eci-profile-test' \
-  'mutatingwebhookconfiguration eci-profile' "-n $namespace configmap $name"; do
-  # shellcheck disable=SC2086
-  if [ -n "$(kubectl get $taken --ignore-not-found -o name)" ]; then
-    echo "test-cluster.sh: $taken already exists; use another cluster" >&2
-    exit 1
-  fi
-done
+taken=$(kubectl -n "$namespace" get --ignore-not-found -o name namespace/eci-profile \
+  namespace/eci-profile-test mutatingwebhookconfiguration/eci-profile "configmap/$name")
+if [ -n "$taken" ]; then
+  echo "test-cluster.sh: $(echo "$taken" | head -n 1) already exists; use another cluster" >&2
+  exit 1
+fi
 
 # shellcheck disable=SC2317,SC2329  # the trap calls it
 clean_up() {
   status=$?
   "$here/install.sh" uninstall
-  kubectl -n "$namespace" delete --ignore-not-found configmap "$name"
-  kubectl delete --ignore-not-found namespace eci-profile-test
+  kubectl -n "$namespace" delete --ignore-not-found "configmap/$name" namespace/eci-profile-test
   exit "$status"
 }
 trap clean_up EXIT
