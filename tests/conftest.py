@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,8 +31,8 @@ SPLIT = {
 # Files of which one worker has both, since they read the same renderings of the manifests.
 WITH = {"test_security": "test_manifests"}
 LONGEST = "test_idle"  # so it begins first
-# The folders whose tests count for the coverage of handler/. Measuring the others would take
-# minutes: they run kubectl, browsers and loads, and each process would be slower.
+# The folders in whose tests coverage is measured, unless they are marked no_cover. In the others it
+# would take minutes: they run kubectl, browsers and loads.
 MEASURED = {"unit", "process"}
 
 
@@ -52,22 +54,39 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two for each core, since many tests wait for something."""
-    return min(2 * (os.cpu_count() or 1), 16)
+    """Three for each core, since many tests wait for something."""
+    return min(3 * (os.cpu_count() or 1), 16)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.stem != LONGEST)
     for item in items:
-        if item.path.parent.name not in MEASURED:
-            item.add_marker("no_cover")
+        module = item.getparent(pytest.Module)
+        if module and module.path.parent.name not in MEASURED:
+            module.add_marker("no_cover")
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # or each full collection would look at thousands of tests again
 
 
 @pytest.fixture(scope="module", autouse=True)
-def coverage_of_processes(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let coverage be measured in the processes that a test starts only if it counts."""
+def processes_of_a_module(request: pytest.FixtureRequest) -> Iterator[None]:
+    with _measured_if_it_counts(request.node):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def processes_of_a_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    with _measured_if_it_counts(request.node):
+        yield
+
+
+@contextlib.contextmanager
+def _measured_if_it_counts(node: pytest.Item | pytest.Module) -> Iterator[None]:
+    """Measure coverage in the processes that a test starts only if it is measured in the test."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.path.parent.name not in MEASURED:
+        if node.get_closest_marker("no_cover"):
             for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
                 patch.delenv(name, raising=False)
         yield

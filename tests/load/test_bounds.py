@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from bounds import DIAGNOSTICS, PROFILES, TABLE, TEXT, Row, examining, parsing, reading
+from speed import slowness
 
 pytestmark = pytest.mark.no_cover  # coverage would take most of the time and memory
 
@@ -63,27 +64,16 @@ JUDGED = [
 ]
 
 
-def counting(_: None) -> None:
-    found = {}
-    for number in range(20_000):
-        found[f"k{number % 1000}"] = [number]
-
-
-def two_seconds() -> float:
-    """At least 2: the CPU time here of what takes 2 s on a machine that counts in 2.8 ms."""
-    return 2 * max(1.0, min(seconds(counting, None) for _ in range(3)) / 0.0028)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("row", JUDGED, ids=lambda row: row.name)
 def test_a_mebibyte_is_judged_within_two_seconds(row: Row) -> None:
     size = 2**20 - 2**10
-    if seconds(examining, row.make(size // 4)) < two_seconds() / 8:
+    if seconds(examining, row.make(size // 4)) < 2 * slowness() / 8:
         return  # four times as much would take half of that, as time grows in proportion
     text = row.make(size)
     assert 0.8 * 2**20 < len(text) < 1.1 * 2**20
     for _ in range(3):  # what disturbs one run doesn't disturb all
-        took, most = seconds(examining, text), two_seconds()
+        took, most = seconds(examining, text), 2 * slowness()
         if took < most:
             return
     raise AssertionError(f"{took:.2f} s, and at most {most:.2f} s are allowed")

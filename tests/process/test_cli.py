@@ -206,6 +206,7 @@ def test_plan_when_some_kinds_cannot_be_listed(api: APIServer, tmp_path: Path) -
     assert "can't be reached" in unreachable.stderr
 
 
+@pytest.mark.no_cover  # which takes several times as long
 def test_plan_reads_large_input(tmp_path: Path) -> None:
     """The input is larger than one read, both from a file and from standard input."""
     path = tmp_path / "objects.json"

@@ -32,8 +32,8 @@ from cluster_jobs import (
     loaded,
 )
 from local import Local, local
-from manifests import BINDING, NARROW, URL, Choice, needs_kubectl, only
-from server import clean_environment, wait_until
+from manifests import BINDING, NARROW, URL, Choice, administrator, needs_kubectl, only
+from server import wait_until
 
 from handler.cluster.registration import narrowed
 from handler.install.certificates import Pair, new_ca, new_certificate
@@ -68,7 +68,7 @@ def kubectl(cluster: APIServer, directory: Path, *arguments: str) -> str:
     kubeconfig = cluster.write_kubeconfig(directory / "admin.kubeconfig", admin=True)
     result = subprocess.run(
         [shutil.which("kubectl") or "kubectl", *arguments],
-        env={**clean_environment(), "KUBECONFIG": str(kubeconfig), "HOME": str(directory)},
+        env=administrator(kubeconfig),
         capture_output=True,
         text=True,
         check=False,

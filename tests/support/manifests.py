@@ -13,13 +13,16 @@ from typing import Any
 
 import pytest
 import yaml
-from server import ROOT
+from server import ROOT, clean_environment
 
 K8S = ROOT / "k8s"
 IMAGE = "registry.example.com/eci-profile:1.2.3"
 URL = "https://eci.example.com"
 
 Document = dict[str, Any]
+
+KUBECTL = {"GOGC": "off"}
+"""For its environment: it ends before Go's garbage collector would be of use."""
 
 needs_kubectl = pytest.mark.skipif(
     shutil.which("kubectl") is None, reason="kubectl is not installed"
@@ -127,9 +130,14 @@ def variables(choice: Choice) -> dict[str, str]:
     }
 
 
+def administrator(kubeconfig: Path) -> dict[str, str]:
+    """The environment of an administrator with kubectl, whose home is the folder of the file."""
+    own = {"KUBECONFIG": str(kubeconfig), "HOME": str(kubeconfig.parent)}
+    return {**clean_environment(), **KUBECTL, **own}
+
+
 def _documents(command: list[str], variables: dict[str, str]) -> tuple[Document, ...]:
-    # kubectl ends before Go's garbage collector would be of use.
-    environment = {**os.environ, "GOGC": "off", **variables}
+    environment = {**os.environ, **KUBECTL, **variables}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert not result.stderr

@@ -27,6 +27,7 @@ from manifests import (
     URL,
     Choice,
     Document,
+    administrator,
     needs_kubectl,
     one_file,
     only,
@@ -60,7 +61,7 @@ def run(
     return subprocess.run(
         [shutil.which("make") or "make", "-s", target, *(f"{k}={v}" for k, v in variables.items())],
         cwd=ROOT,
-        env={**clean_environment(), "KUBECONFIG": str(kubeconfig), "HOME": str(directory)},
+        env=administrator(kubeconfig),
         capture_output=True,
         text=True,
         check=False,

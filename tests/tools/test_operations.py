@@ -24,14 +24,13 @@ from apiserver import APIServer
 from cli import run as run_handler
 from cluster_jobs import CRON_JOB, JOB, Cluster
 from hosts import SERVE
-from manifests import BINDING, NARROW, Choice, needs_kubectl
+from manifests import BINDING, NARROW, Choice, administrator, needs_kubectl
 from server import (
     REVIEW_HEADERS,
     REVIEW_PATH,
     ROOT,
     Server,
     checked,
-    clean_environment,
     free_port,
     request,
     review_of,
@@ -68,8 +67,7 @@ class Shell:
     def __init__(self, cluster: APIServer, directory: Path) -> None:
         self.directory = directory
         kubeconfig = cluster.write_kubeconfig(directory / "admin.kubeconfig", admin=True)
-        own = {"KUBECONFIG": str(kubeconfig), "HOME": str(directory)}
-        self.environment = {**clean_environment(), **own}
+        self.environment = administrator(kubeconfig)
         for name in ("Makefile", "k8s"):
             (directory / name).symlink_to(ROOT / name)
 

@@ -188,10 +188,10 @@ def opened(
     yield open_page
     for page in used:
         if page in pages.values():
-            page.goto(f"{address}healthz")  # where no script stores anything again
-            page.evaluate("localStorage.clear(); sessionStorage.clear()")
             for event, listener in listeners.items():
                 page.remove_listener(event, listener)
+            page.goto(f"{address}healthz")  # where no script stores anything again
+            page.evaluate("localStorage.clear(); sessionStorage.clear()")
         else:
             page.context.close()
     assert told == []

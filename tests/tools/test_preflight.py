@@ -17,8 +17,7 @@ import yaml
 from apiserver import APIServer
 from cli import run as run_handler
 from cluster_jobs import JOB, Cluster
-from manifests import IMAGE, K8S, URL, Choice, needs_kubectl
-from server import clean_environment
+from manifests import IMAGE, K8S, URL, Choice, administrator, needs_kubectl
 
 pytestmark = needs_kubectl
 
@@ -40,8 +39,7 @@ def cluster() -> Iterator[APIServer]:
 
 def environment(cluster: APIServer, directory: Path, **variables: str) -> dict[str, str]:
     kubeconfig = cluster.write_kubeconfig(directory / "admin.kubeconfig", admin=True)
-    own = {"KUBECONFIG": str(kubeconfig), "HOME": str(directory)}
-    return {**clean_environment(), **own, "HOST": "external", "URL": URL, **variables}
+    return {**administrator(kubeconfig), "HOST": "external", "URL": URL, **variables}
 
 
 def install(

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import jsonpatch
+import pytest
 from examples import examples
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,8 @@ from handler.decision.draw import read_record
 from handler.decision.matching import Matcher
 from handler.decision.pod import Metadata, Pod
 from handler.profiles.parse import parse
+
+pytestmark = pytest.mark.no_cover  # coverage doubles the time; the cases cover the code
 
 RECORD = "eci-profile/selectors"
 NAMES = [f"s{number}" for number in range(6)]

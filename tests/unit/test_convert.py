@@ -132,6 +132,7 @@ def test_what_has_none_is_a_wrong_use(text: str, said: str) -> None:
     assert result.stderr.startswith(f"eci-profile: {said}")
 
 
+@pytest.mark.no_cover  # which takes several times as long
 def test_more_than_a_config_map_holds_is_a_wrong_use() -> None:
     effect = {"annotations": {"a": "x" * 250_000}}
     objects = [selector(str(number), effect=effect) for number in range(7)]
@@ -140,6 +141,7 @@ def test_more_than_a_config_map_holds_is_a_wrong_use() -> None:
     assert "a ConfigMap holds at most" in result.stderr
 
 
+@pytest.mark.no_cover  # which takes several times as long
 def test_thousands_are_converted_at_once() -> None:
     objects = [selector(f"s{n}", objectLabels=app(f"s{n}"), priority=n) for n in range(3000)]
     text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})

@@ -263,6 +263,7 @@ def test_a_long_plan_is_cut_short(function: Local) -> None:
     assert plan["summary"]["placed"] == 110
 
 
+@pytest.mark.no_cover  # which takes several times as long
 def test_the_largest_question_takes_seconds_at_most(function: Local) -> None:
     """Selectors that all match, on as many pods as may be: 0.7 s. Others are answered meanwhile."""
     selectors = [{"name": f"s{n}", "objectSelector": {}, "percentage": 50} for n in range(20)]
