@@ -9,10 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import coverage
 import pytest
 from apiserver import APIServer
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
+
+# In pytest-xdist's workers coverage starts by itself too, as in all processes, and would measure
+# what pytest-cov, which starts it later, does not.
+while "PYTEST_XDIST_WORKER" in os.environ and (started := coverage.Coverage.current()):
+    started.stop()
 
 # Where this is set, each of the many processes that tests start would compile all of handler/.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -10,7 +10,7 @@ _USUAL = 0.0028  # seconds
 
 
 def slowness() -> float:
-    """How many times longer Python takes here and now than on the machine of the limits; at least 1.
+    """How many times longer Python takes now than on the machine of the limits; at least 1.
 
     That machine runs nothing else. A core that two threads share takes twice as long.
     """
