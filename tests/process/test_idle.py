@@ -12,6 +12,8 @@ from hosts import container
 from server import exchange, review_of
 from tls_secret import Secret
 
+pytestmark = pytest.mark.no_cover  # other tests cover the code, at less load
+
 FILE = {"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": "k8s/sample/profile.yaml"}
 BODY = json.dumps(review_of({"metadata": {"name": "web"}})).encode()
 

@@ -147,6 +147,7 @@ def call(cluster: Cluster, pod: Pod) -> None:
         assert client.getresponse().status == 200
 
 
+@pytest.mark.no_cover
 def test_rights_are_what_the_commands_ask_for_and_no_more(tmp_path: Path) -> None:
     with installed(tmp_path) as (cluster, pod):
         data = ages(new_ca(NOW - dt.timedelta(3600)))
@@ -269,6 +270,7 @@ def outcome(cluster: Cluster, pod: Pod) -> str:
     return ""
 
 
+@pytest.mark.no_cover
 def test_many_runs_at_once_agree(tmp_path: Path) -> None:
     with clustered(tmp_path) as cluster:
         # So that all have read before one writes.
@@ -337,6 +339,7 @@ def test_a_registration_that_was_removed_stays_so(tmp_path: Path) -> None:
         assert f"{REGISTRATIONS[1]}/eci-profile" in names
 
 
+@pytest.mark.no_cover
 def test_the_same_manifest_keeps_an_administrators_change_and_another_does_not(
     tmp_path: Path,
 ) -> None:
@@ -395,6 +398,7 @@ def names(cluster: Cluster) -> list[str]:
     return [webhook["name"].removesuffix("mutate.eci-profile.svc") for webhook in found]
 
 
+@pytest.mark.no_cover
 def test_a_registration_that_follows_the_profile_stays_narrow_and_can_be_wide_again(
     tmp_path: Path,
 ) -> None:
@@ -521,6 +525,7 @@ def test_a_function_behind_a_url_is_asked_there(tmp_path: Path) -> None:
         ]
 
 
+@pytest.mark.no_cover
 def test_registrations_before_kubernetes_1_16(tmp_path: Path) -> None:
     choice = Choice("deployment", components=("before-1.16",))
     with installed(tmp_path, choice) as (cluster, pod):

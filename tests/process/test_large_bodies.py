@@ -16,6 +16,8 @@ import pytest
 from hosts import container
 from server import ROOT, Server, checked, exchange, review_of
 
+pytestmark = pytest.mark.no_cover  # other tests cover the code, at less load
+
 MEBIBYTE = 2**20
 LIMIT = 8 * MEBIBYTE
 GOOD = review_of({"metadata": {"name": "train", "labels": {"gpu": "a"}}, "spec": {}})
@@ -111,7 +113,6 @@ def server(tmp_path: Path) -> Iterator[Server]:
         "ECI_PROFILE_PROVIDER": "file",
         "ECI_PROFILE_FILE": str(ROOT / "k8s" / "sample" / "profile.yaml"),
         "ECI_PROFILE_LOG_LEVEL": "DEBUG",
-        "COVERAGE_PROCESS_CONFIG": "",  # measuring coverage takes memory and time
     }
     with container(environment, tmp_path / "server.log") as server:
         assert "patch" in checked(server.post(GOOD), GOOD)

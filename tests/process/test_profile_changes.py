@@ -26,6 +26,8 @@ from server import (
     wait_until,
 )
 
+pytestmark = pytest.mark.no_cover  # other tests cover the code, at less load
+
 TTL = 0.2
 BY_NAMESPACE = (
     '[{"name": "eci", "namespaceSelector": {"matchLabels": {"eci": "true"}},'
@@ -194,7 +196,6 @@ def test_no_review_waits_while_ten_thousand_selectors_load(tmp_path: Path) -> No
         "ECI_PROFILE_PROVIDER": "file",
         "ECI_PROFILE_FILE": str(profile),
         "ECI_PROFILE_TTL": "3",
-        "COVERAGE_PROCESS_CONFIG": "",  # measuring coverage makes it several times slower
     }
     with container(environment, tmp_path / "server.log") as server:
         assert server.post(review_of(POD)).status == 200

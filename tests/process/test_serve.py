@@ -157,6 +157,7 @@ def talk_on_fresh(server: Server, done: threading.Event, least: int) -> int:
     return count
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("client_ca", [False, True], ids=["granian", "uvicorn"])
 def test_certificates_are_replaced_under_load(client_ca: bool, secret: Secret, log: Path) -> None:
     """Without a failed request. On granian, at least 5000 of them on 8 kept connections."""
@@ -230,6 +231,7 @@ def test_connections_and_threads_with_an_old_certificate_end(secret: Secret, log
         wait_until(lambda: len(threads()) <= len(before))
 
 
+@pytest.mark.no_cover
 @pytest.mark.skipif(not go.present(), reason="Go is not installed")
 def test_go_loses_no_request_when_certificates_are_replaced(
     secret: Secret, log: Path, tmp_path: Path
@@ -346,6 +348,7 @@ def test_a_session_of_a_removed_client_ca_is_not_resumed(
         answered(both[new], answered(both[new]))
 
 
+@pytest.mark.no_cover
 def test_sigterm_under_load_loses_no_request(secret: Secret, tmp_path: Path) -> None:
     """Like a Service: once a replica is not ready, new connections go to the other one."""
     served: list[Server] = []
