@@ -21,6 +21,8 @@ from handler.decision.matching import Matcher
 from handler.decision.pod import Pod
 from handler.profiles.parse import parse
 
+pytestmark = pytest.mark.no_cover  # coverage doubles the time; the cases cover the code
+
 RECORD = "eci-profile/selectors"
 _RANDOM = random.Random(13)  # reproducible  # noqa: S311
 UIDS = [str(uuid.UUID(int=_RANDOM.getrandbits(128), version=4)) for _ in range(10_000)]
