@@ -81,7 +81,7 @@ look_at_nodes() {
   *'"virtual-kubelet.io/provider","operator":"Equal","value":"alibabacloud"'*)
     say "the cluster has virtual nodes of ack-virtual-node, as on ACK"
     ;;
-  *) say "the cluster has virtual nodes, but neither of VNode nor of ack-virtual-node" ;;
+  *) say "the cluster has virtual nodes of neither VNode nor ack-virtual-node" ;;
   esac
   printf '%s\n' "$kinds" | while IFS='	' read -r number example kind; do
     say "$number virtual node(s) such as $example need: $kind"

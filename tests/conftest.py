@@ -20,9 +20,6 @@ from xdist.scheduler import LoadScopeScheduling
 while "PYTEST_XDIST_WORKER" in os.environ and (started := coverage.Coverage.current()):
     started.stop()
 
-# Where this is set, each of the many processes that tests start would compile all of handler/.
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-
 # A busy machine is no finding.
 settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]

@@ -69,7 +69,7 @@ class _Linter:
         ]
         self._matcher = Matcher(profile)
         self._steps = 0
-        self._spent = False
+        self._incomplete = False  # whether a comparison was left out
         self._costs = [_cost(selector) for selector in profile.selectors]  # by rank
         self._by_label: dict[str, list[Selector]] = {}
         for selector in profile.selectors:
@@ -89,7 +89,7 @@ class _Linter:
             yield from self._binding(selector)
             yield from self._annotations(selector)
             yield from self._object_selector(selector)
-        if self._spent:
+        if self._incomplete:
             message = Message(
                 "too many selectors match the same pods, not all of them were compared"
             )
@@ -174,8 +174,8 @@ class _Linter:
             yield self._warning(selector, "effect", "labels", message=message)
 
     def _late(self) -> bool:
-        self._spent = self._steps > _STEPS
-        return self._spent
+        self._incomplete = self._steps > _STEPS
+        return self._incomplete
 
     def _placement(self, selector: Selector, earlier: Sequence[Selector]) -> Iterator[Problem]:
         if not earlier:

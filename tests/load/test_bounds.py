@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -13,23 +12,18 @@ import pytest
 from bounds import DIAGNOSTICS, PROFILES, TABLE, TEXT, Row, examining, parsing, reading
 from speed import slowness
 
-pytestmark = pytest.mark.no_cover  # coverage would take most of the time and memory
-
 FLOOR = 0.004  # seconds: what is faster cannot be told from noise
 GROWTH = 3.0
 
 
 def seconds(run: Callable[[Any], object], given: Any) -> float:
-    """The CPU time of a run: without what measures coverage, which takes a multiple of it."""
-    gc.disable()  # as while a profile is made; here its cost is that of the whole test process
-    tracing = sys.gettrace()
-    sys.settrace(None)
+    """The CPU time of a run."""
+    gc.disable()  # as while a profile is made
     try:
         began = time.thread_time()
         run(given)
         return time.thread_time() - began
     finally:
-        sys.settrace(tracing)
         gc.enable()
 
 

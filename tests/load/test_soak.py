@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from pathlib import Path
 
-from server import exchange, review_of, serving
+from clients import BODY, FILE
+from server import exchange, serving
 
 MEBIBYTE = 2**20
 REVIEWS = int(os.environ.get("REVIEWS", "5000"))
-
-FILE = {"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": "k8s/sample/profile.yaml"}
-REVIEW = review_of(
-    {"metadata": {"name": "train", "namespace": "batch", "labels": {"gpu": "a"}}, "spec": {}}
-)
-BODY = json.dumps(REVIEW).encode()
 
 
 def test_descriptors_and_memory_stay_flat_over_many_reviews(log: Path) -> None:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from pathlib import Path
 
 import pytest
+from clients import BODY, FILE
 from hosts import container
-from server import exchange, review_of
+from server import exchange
 from tls_secret import Secret
 
 pytestmark = pytest.mark.no_cover  # other tests cover the code, at less load
-
-FILE = {"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": "k8s/sample/profile.yaml"}
-BODY = json.dumps(review_of({"metadata": {"name": "web"}})).encode()
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import os
 import pty
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ ACK_TAINT = "virtual-kubelet.io/provider=alibabacloud:NoSchedule"
 REGISTRATION = ("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", "")
 PROFILE = ("v1", "configmaps", "kube-system", "eci-profile")
 INSTALL = [str(K8S / "install.sh"), "install"]
+NAMED = {"PROFILE_NAME": "eci-profile", "PROFILE_NAMESPACE": "kube-system"}
+"""What install.sh tells preflight.sh by default."""
 
 
 @pytest.fixture
@@ -43,10 +45,10 @@ def environment(cluster: APIServer, directory: Path, **variables: str) -> dict[s
 
 
 def install(
-    cluster: APIServer, directory: Path, **variables: str
+    cluster: APIServer, directory: Path, command: Sequence[str] = INSTALL, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        INSTALL,
+        command,
         env=environment(cluster, directory, **variables),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -71,16 +73,7 @@ def preflight(directory: Path) -> list[str]:
 
 def looked_at(cluster: APIServer, directory: Path, **variables: str) -> str:
     """What an installation would say first. It goes no further, which takes longer."""
-    profile = {"PROFILE_NAME": "eci-profile", "PROFILE_NAMESPACE": "kube-system"}
-    result = subprocess.run(
-        preflight(directory),
-        env=environment(cluster, directory, **{**profile, **variables}),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    result = install(cluster, directory, preflight(directory), **{**NAMED, **variables})
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
@@ -143,7 +136,7 @@ VIRTUAL_NODES: list[tuple[list[tuple[dict[str, str], list[str]]], str, Any]] = [
     ([(ACK, [*PASSING, ACK_TAINT])], "ACK", virtual_node("type=virtual-kubelet", ACK_TAINT)),
     (
         [(ACK, ["virtual-kubelet.io/provider=azure:NoSchedule"])],
-        "neither of VNode nor of ack-virtual-node",
+        "of neither VNode nor ack-virtual-node",
         virtual_node("type=virtual-kubelet", "virtual-kubelet.io/provider=azure:NoSchedule"),
     ),
     (
@@ -360,8 +353,7 @@ def test_with_a_yes_it_installs(cluster: APIServer, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("answer", ["Yes\n", ""])
 def test_a_yes_is_a_word_or_a_variable(answer: str, cluster: APIServer, tmp_path: Path) -> None:
-    profile = {"PROFILE_NAME": "eci-profile", "PROFILE_NAMESPACE": "kube-system"}
-    given = profile if answer else {**profile, "YES": "1"}
+    given = NAMED if answer else {**NAMED, "YES": "1"}
     code, out = at_a_terminal(preflight(tmp_path), cluster, tmp_path, answer, **given)
     assert code == 0, out
     assert ("Install into this cluster?" in out) == bool(answer)
