@@ -41,10 +41,10 @@ class _Index:
 
     def candidates(self, labels: Labels) -> list[Entry]:
         found = self._rest.copy()
-        for pair in labels.items():
-            found += self._by_pair.get(pair, ())
-            if self._by_key:
-                found += self._by_key.get(pair[0], ())
+        for pair in self._by_pair.keys() & labels.items():
+            found += self._by_pair[pair]
+        for key in self._by_key.keys() & labels.keys():
+            found += self._by_key[key]
         return found
 
     def met(self, labels: Labels) -> list[Entry]:
