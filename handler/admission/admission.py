@@ -10,7 +10,7 @@ from ..telemetry.records import Outcome
 from .bindings import judge_binding
 from .edits import judge_edit
 from .executor import BoundedExecutor
-from .pods import judge_pod
+from .pods import PodJudge
 from .review import Review, read, read_binding, read_edit, write
 from .verdict import Verdict, facts_of
 
@@ -40,6 +40,7 @@ class Admission:
         language: Language = "en",
     ) -> None:
         self._store = store
+        self._pods = PodJudge(store)
         self._executor = executor
         self._bindings = bindings
         self._language: Language = language
@@ -52,7 +53,7 @@ class Admission:
         """
         review = read(body)
         if review.pod is not None:  # nearly always
-            verdict = await judge_pod(self._store, review.request, review.pod)
+            verdict = await self._pods.judge(review.request, review.pod)
         else:
             verdict = await self._judge_other(review, body)
         return Reviewed(write(review, verdict.response), verdict)

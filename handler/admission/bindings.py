@@ -57,7 +57,8 @@ async def judge_binding(store: Store, request: Envelope, bound: BindingObject) -
     response = _respond(decision)
     facts["warnings"] = len(response.warnings)
     outcome = Outcome.PATCHED if decision.operations else Outcome.UNCHANGED
-    return Verdict(outcome, facts, response, None if request.dry_run else _share(decision))
+    share = None if request.dry_run else _share(decision)
+    return Verdict(outcome, facts, response.encoded(), share)
 
 
 def _share(decision: BindingDecision) -> Share:

@@ -55,9 +55,10 @@ async def judge_edit(
         lines = judged.error.lines(_MOST_PROBLEMS)
         facts["problems"] = [shorten(line, _LONGEST_PROBLEM) for line in lines]
         refusal = Response(allowed=False, refusal=_refusal(judged.error, language))
-        return Verdict(Outcome.PROFILE_REFUSED, facts, refusal)
+        return Verdict(Outcome.PROFILE_REFUSED, facts, refusal.encoded())
     facts["warnings"] = len(judged.warnings)
-    return Verdict(Outcome.PROFILE_ACCEPTED, facts, Response(warnings=judged.warnings))
+    response = Response(warnings=judged.warnings)
+    return Verdict(Outcome.PROFILE_ACCEPTED, facts, response.encoded())
 
 
 def _judge(edit: Edit, bindings: bool) -> _Judgement:

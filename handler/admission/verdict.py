@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from ..decision.pod import Metadata, Pod
 from ..shorten import shorten
@@ -19,15 +19,18 @@ LONGEST_FACT = 253
 """The most characters of a fact in the log: as many as a name may have."""
 
 
+_ALLOWED = Response().encoded()
+
+
 class Verdict(Struct, frozen=True):
-    """The outcome of a review, the response, and the facts for its log line.
+    """The outcome of a review, the encoded response, and the facts for its log line.
 
     ``share``: what it adds to the metrics of selectors and placements, if a pod is created.
     """
 
     outcome: Outcome
     facts: Mapping[str, Any]
-    response: Response = field(default_factory=Response)
+    response: bytes = _ALLOWED
     share: Share | None = None
 
 

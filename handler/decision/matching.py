@@ -59,8 +59,8 @@ class Matcher:
     """Finds the selectors of one profile that match a pod, in order of precedence.
 
     Selectors that are off match nothing, and those with an effect only are not matched here; the
-    others are in ``asking``. ``selects_all``: all selectors that match apply. ``needs_records``: a
-    pod may need a decision record.
+    others are in ``asking``. ``draws``: whether a percentage is drawn. ``selects_all``: all
+    selectors that match apply. ``needs_records``: a pod may need a decision record.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -69,9 +69,6 @@ class Matcher:
             each for each in profile.selectors if each.effect_only and each.mode != "off"
         )
         self.waits_for_binding = profile.waits_for_binding
-        self.selects_all = all(
-            each.percentage == 100 and each.mode != "audit" for each in profile.selectors
-        )
         self.needs_records = profile.record_always or any(
             each.needs_record for each in profile.selectors
         )
@@ -80,6 +77,8 @@ class Matcher:
         self.asking = tuple(
             each for each in profile.selectors if not each.effect_only and each.mode != "off"
         )
+        self.draws = any(each.percentage != 100 for each in self.asking)
+        self.selects_all = not self.draws and all(each.mode != "audit" for each in self.asking)
         for selector in self.asking:
             if selector.object:
                 self._by_pod.add(selector, selector.object)

@@ -574,7 +574,7 @@ def reviewing(body: bytes) -> None:
     matcher = Matcher(IN_FORCE)
     decision = decide_pod(review.pod, matcher.match(labels, {}), matcher, "1")
     response = Response(operations=decision.operations, warnings=warnings(decision))
-    write_review(review, response)
+    write_review(review, response.encoded())
 
 
 def in_pod(path: str, brackets: str, unit: str) -> Callable[[int], bytes]:

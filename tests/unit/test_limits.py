@@ -19,7 +19,8 @@ def answer(pod: dict[str, Any], selectors: list[dict[str, Any]]) -> dict[str, An
     assert review.pod is not None
     profile = parse({"selectors": json.dumps(selectors)})
     decision = decide_pod(review.pod, profile.selectors, Matcher(profile))
-    written = write(review, Response(operations=decision.operations, warnings=warnings(decision)))
+    given = Response(operations=decision.operations, warnings=warnings(decision))
+    written = write(review, given.encoded())
     response: dict[str, Any] = json.loads(written)["response"]
     response["operations"] = decision.operations
     return response

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
+import random
+import tempfile
 from typing import Any
 
 import jsonpatch
 import pytest
 from examples import examples
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from server import patch_of, review_of
 from strategies import VNODE, keys, label_selectors, maps, maybe, objects, policies, values
 
+from handler.admission.admission import Admission
+from handler.admission.executor import BoundedExecutor
 from handler.admission.review import Response, read, write
 from handler.admission.warnings import warnings
+from handler.cluster.file import FileSource
+from handler.cluster.store import Store
 from handler.decision.decide import decide_pod, left_alone
 from handler.decision.matching import Matcher
 from handler.profiles.model import Profile, Requirement, Selector
@@ -106,7 +113,8 @@ def answer(selectors: Any, pod: Any, namespace_labels: Any, uid: str = "1") -> d
     labels = (review.pod.metadata and review.pod.metadata.labels) or {}
     matching = matcher.match(labels, namespace_labels)
     decision = decide_pod(review.pod, matching, matcher)
-    written = write(review, Response(operations=decision.operations, warnings=warnings(decision)))
+    given = Response(operations=decision.operations, warnings=warnings(decision))
+    written = write(review, given.encoded())
     response: dict[str, Any] = json.loads(written)["response"]
     return response
 
@@ -167,6 +175,71 @@ def test_the_order_of_keys_does_not_matter(profile: Any, pod: Any, namespace_lab
 @given(st.text(min_size=1), pods)
 def test_the_uid_is_returned(uid: str, pod: Any) -> None:
     assert answer([], pod, {}, uid)["uid"] == uid
+
+
+drawn_profiles = st.tuples(
+    profiles,
+    st.lists(
+        objects(
+            mode=st.sampled_from(["enforce", "audit", "off"]), percentage=st.sampled_from([50, 100])
+        ),
+        min_size=6,
+        max_size=6,
+    ),
+    st.lists(st.just({"name": "effect only", "effect": {"labels": {"only": "a"}}}), max_size=1),
+).map(
+    lambda parts: (
+        [{**selector, **more} for selector, more in zip(*parts[:2], strict=False)] + parts[2]
+    )
+)
+
+
+@settings(max_examples=examples(100))
+@given(
+    drawn_profiles,
+    st.lists(pods, min_size=2, max_size=2),
+    st.lists(maps, min_size=2, max_size=2),
+    st.randoms(),
+)
+@example(
+    [
+        {"name": app, "namespaceSelector": {"matchLabels": {"app": app}}, "policy": {policy: {}}}
+        for app, policy in (("web", "fair"), ("gpu", "virtualNodeOnly"))
+    ],
+    [{"spec": {}}, {"metadata": {}}],
+    [{"app": "web"}, {"app": "gpu"}],
+    random.Random(1),  # noqa: S311
+)
+def test_the_pods_before_make_no_difference(
+    profile: Any, pods: list[Any], namespaces: list[Any], order: Any
+) -> None:
+    reviews = [
+        json.dumps(review_of(pod, uid=str(uid), namespace=f"n{number}")).encode()
+        for pod in (*pods, pods[0] | pods[1], pods[1] | pods[0])
+        for number in range(len(namespaces))
+        for uid in range(3)
+    ]
+    order.shuffle(reviews)
+    objects = [
+        {"kind": "ConfigMap", "metadata": {"name": "eci-profile", "namespace": "kube-system"}}
+        | {"data": {"selectors": json.dumps(profile)}},
+        *(
+            {"kind": "Namespace", "metadata": {"name": f"n{number}", "labels": labels}}
+            for number, labels in enumerate(namespaces)
+        ),
+    ]
+
+    async def compare() -> None:
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            file.write("\n---\n".join(map(json.dumps, objects)))
+            file.flush()
+            store = Store(FileSource(file.name), "kube-system", "eci-profile", 60.0)
+            judged = BoundedExecutor("judging", 1)
+            warm = Admission(store, judged)
+            for review in reviews:
+                assert await warm.review(review) == await Admission(store, judged).review(review)
+
+    asyncio.run(compare())
 
 
 requirements = st.lists(
