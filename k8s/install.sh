@@ -172,7 +172,7 @@ render() {
     "$work/built.yaml"
 }
 
-# split FILE: appends each document to registration.yaml, profile.yaml or rest.yaml.
+# split FILE: writes its documents to registration.yaml, profile.yaml, job.yaml and rest.yaml.
 split() {
   awk -v to="$work/" '
     function put() {
@@ -184,6 +184,7 @@ split() {
     /^---$/ { put(); next }
     /^kind: (Mutating|Validating)WebhookConfiguration$/ { file = "registration.yaml" }
     $0 == "    app.kubernetes.io/component: profile" { file = "profile.yaml" }
+    /^kind: Job$/ { file = "job.yaml" }
     { text = text $0 "\n" }
     END { put() }' "$1"
 }
@@ -196,46 +197,43 @@ manifest() {
   render >"$work/rendered.yaml"
   split "$work/rendered.yaml"
   checksum=$(cksum <"$work/rendered.yaml")
-  mkdir "$work/one"
-  mv "$work/registration.yaml" "$work/profile.yaml" "$work/rest.yaml" "$work/one"
-  cat >"$work/one/kustomization.yaml" <<END
-resources: [registration.yaml, rest.yaml]
-configMapGenerator:
-- name: eci-profile-install
-  namespace: eci-profile
-  files: [registration.yaml, profile.yaml]
-  options:
-    disableNameSuffixHash: true
-    labels: {app.kubernetes.io/part-of: eci-profile}
-patches:
-- target: {group: admissionregistration.k8s.io}
-  patch: |
-    - {op: remove, path: /webhooks}
-- target: {kind: Job, name: eci-profile-install}
-  options: {allowNameChange: true}
-  patch: |
-    - {op: replace, path: /metadata/name, value: eci-profile-install-${checksum%% *}}
-END
-  kubectl kustomize "$work/one" >"$work/one.yaml"
-  split "$work/one.yaml"
   # The registrations first, so that kubectl delete -f begins with them.
-  cat "$work/registration.yaml" "$work/rest.yaml"
+  awk '/^(---|[a-z])/ { left_out = /^webhooks:/ } !left_out' "$work/registration.yaml"
+  cat "$work/rest.yaml" - <<END
+---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: eci-profile-install
+  namespace: eci-profile
+  labels:
+    app.kubernetes.io/part-of: eci-profile
+data:
+END
+  for file in profile.yaml registration.yaml; do
+    echo "  $file: |"
+    sed 's/^/    /' "$work/$file"
+  done
+  sed "s/^  name: eci-profile-install\$/&-${checksum%% *}/" "$work/job.yaml"
 }
 
 install() {
   say "HOST=$HOST CERTS=$CERTS IMAGE=$IMAGE URL=$URL COMPONENTS=$COMPONENTS"
   say "PROFILE_NAME=$PROFILE_NAME PROFILE_NAMESPACE=$PROFILE_NAMESPACE"
   # Before anything is written.
-  [ -n "$(kubectl get namespace "$PROFILE_NAMESPACE" --ignore-not-found -o name)" ] ||
+  kubectl get namespace kube-system "$PROFILE_NAMESPACE" --ignore-not-found --no-headers \
+    -o 'custom-columns=NAME:.metadata.name,LABEL:.metadata.labels.kubernetes\.io/metadata\.name' \
+    >"$work/namespaces"
+  grep -q "^$PROFILE_NAMESPACE " "$work/namespaces" ||
     fail "PROFILE_NAMESPACE: there is no namespace $PROFILE_NAMESPACE; create it first"
   PROFILE_NAME=$PROFILE_NAME PROFILE_NAMESPACE=$PROFILE_NAMESPACE "$here/preflight.sh" "$work"
   ! chosen effects-at-binding ||
     say "effects at binding: Kubernetes before 1.35 adds their annotations, but not their labels"
-  kubectl apply -f "$here/base/namespace.yaml"
   # The registration selects by this label, which Kubernetes sets since 1.21.
-  for namespace in $(printf '%s\n' kube-system "$PROFILE_NAMESPACE" | sort -u); do
-    kubectl label --overwrite namespace "$namespace" "kubernetes.io/metadata.name=$namespace"
-  done
+  while read -r namespace label; do
+    [ "$label" = "$namespace" ] ||
+      kubectl label --overwrite namespace "$namespace" "kubernetes.io/metadata.name=$namespace"
+  done <"$work/namespaces"
   if own_certificate && [ "$CERTS" = self-renewing ]; then
     install_by_job
   else
@@ -249,18 +247,19 @@ install_by_job() {
   job=eci-profile-install-${checksum%% *}
   # `kubectl apply` removes what it has written before and doesn't find any more. So it must not
   # remember the webhooks of an installation without a Job, or they would be gone until the Job is.
-  kubectl get mutatingwebhookconfiguration,validatingwebhookconfiguration eci-profile \
-    --ignore-not-found --no-headers \
+  # And a Job that has finished would not do it again.
+  kubectl -n eci-profile get mutatingwebhookconfiguration/eci-profile \
+    validatingwebhookconfiguration/eci-profile "job/$job" --ignore-not-found --no-headers \
     -o 'custom-columns=KIND:.kind,LAST:.metadata.annotations.kubectl\.kubernetes\.io/last-applied-configuration' \
-    >"$work/registered"
+    >"$work/found"
   while read -r kind last; do
-    case $last in *'"webhooks":'*)
+    case "$kind $last" in
+    'Job '*) kubectl -n eci-profile delete --ignore-not-found job "$job" ;;
+    *'"webhooks":'*)
       kubectl annotate "$kind" eci-profile kubectl.kubernetes.io/last-applied-configuration-
       ;;
     esac
-  done <"$work/registered"
-  # One that has finished would not do it again.
-  kubectl -n eci-profile delete --ignore-not-found job "$job"
+  done <"$work/found"
   say "applying $HOST"
   apply_manifests profile
   say "waiting for the Job $job to create the certificate, the profile if there is none, and the registration"
@@ -308,6 +307,7 @@ install_by_kubectl() {
       say "the existing certificate is not changed; to replace it, run make renew-certificate"
     else
       say "creating a CA and a certificate"
+      kubectl apply -f "$here/base/namespace.yaml"
       "$here/certs/self-signed/renew.sh"
       certificate=$(certificate_and_ca)
     fi
@@ -353,10 +353,9 @@ uninstall() {
   say "removing the registration"
   kubectl delete --ignore-not-found mutatingwebhookconfiguration,validatingwebhookconfiguration eci-profile
   say "removing the function and its permissions"
-  if kubectl get crd functions.openfaas.com -o name >/dev/null 2>&1; then
-    kubectl -n openfaas-fn delete --ignore-not-found functions.openfaas.com/eci-profile
-  fi
-  kubectl -n openfaas-fn delete --ignore-not-found serviceaccount eci-profile
+  crd=$(kubectl get crd functions.openfaas.com -o name 2>/dev/null) || :
+  kubectl -n openfaas-fn delete --ignore-not-found ${crd:+functions.openfaas.com/eci-profile} \
+    serviceaccount/eci-profile
   kubectl -n "$PROFILE_NAMESPACE" delete --ignore-not-found \
     role/eci-profile role/eci-profile-default rolebinding/eci-profile rolebinding/eci-profile-default \
     clusterrole/eci-profile clusterrole/eci-profile-certificates clusterrole/eci-profile-install \

@@ -126,14 +126,18 @@ END
 # The registrations of others that read kube-system/eci-profile, by name or by their Service, and
 # the Deployment that writes one.
 others() {
-  registrations=$(kubectl get mutatingwebhookconfigurations -o 'go-template={{range .items}}{{.metadata.name}}{{range .webhooks}}{{with .clientConfig.service}} {{.namespace}}/{{.name}}{{end}}{{end}}{{"\n"}}{{end}}') || exit
-  printf '%s\n' "$registrations" | awk '{
-    other = $1 == "vk-webhook" || $1 == "alicloud-eci-profile"
-    for (i = 2; i <= NF; i++) if ($i == "kube-system/eci-profile") other = 1
-    if (other) print "MutatingWebhookConfiguration " $1
-  }'
-  kubectl -n kube-system get deployment alicloud-eci-profile --ignore-not-found \
-    -o 'go-template=Deployment kube-system/{{.metadata.name}}{{"\n"}}'
+  candidates=$(kubectl -n kube-system get mutatingwebhookconfigurations,deployments \
+    -o 'go-template={{range .items}}{{.kind}} {{.metadata.name}}{{range .webhooks}}{{with .clientConfig.service}} {{.namespace}}/{{.name}}{{end}}{{end}}{{"\n"}}{{end}}') || exit
+  printf '%s\n' "$candidates" | awk '
+    $1 == "Deployment" {
+      if ($2 == "alicloud-eci-profile") print "Deployment kube-system/" $2
+      next
+    }
+    {
+      other = $2 == "vk-webhook" || $2 == "alicloud-eci-profile"
+      for (i = 3; i <= NF; i++) if ($i == "kube-system/eci-profile") other = 1
+      if (other) print "MutatingWebhookConfiguration " $2
+    }'
 }
 
 look_for_others() {

@@ -15,7 +15,7 @@ encoded() { base64 | tr -d '\n'; }
 # the key in an annotation as well.
 put() {
   # Of one that CERTS=self-renewing has created, the type is another, and it can't be changed.
-  type=$(kubectl -n "$namespace" get secret "$1" --ignore-not-found -o 'jsonpath={.type}')
+  type=$(awk -v name="$1" '$1 == "Secret" && $2 == name { print $3 }' "$work/found")
   verb=replace
   [ -n "$type" ] || verb=create type=kubernetes.io/tls
   {
@@ -26,8 +26,13 @@ put() {
   } | kubectl "$verb" -f -
 }
 
-ca=$(kubectl -n "$namespace" get secret eci-profile-ca --ignore-not-found \
-  -o 'jsonpath={.data.tls\.crt} {.data.tls\.key}')
+# What there is; the names of webhooks are separated by commas, and what is missing is <none>.
+kubectl -n "$namespace" get secret/eci-profile-ca secret/eci-profile-tls \
+  mutatingwebhookconfiguration/eci-profile validatingwebhookconfiguration/eci-profile \
+  --ignore-not-found --no-headers \
+  -o 'custom-columns=KIND:.kind,NAME:.metadata.name,TYPE:.type,CRT:.data.tls\.crt,KEY:.data.tls\.key,WEBHOOKS:.webhooks[*].name' \
+  >"$work/found"
+ca=$(awk '$2 == "eci-profile-ca" && $4 != "<none>" { print $4, $5 }' "$work/found")
 if [ -n "$ca" ]; then
   printf '%s' "${ca% *}" | base64 -d >"$work/ca.crt"
   printf '%s' "${ca#* }" | base64 -d >"$work/ca.key"
@@ -37,18 +42,14 @@ put eci-profile-ca tls.crt=ca.crt tls.key=ca.key
 
 # The registration trusts a new CA before the pods show its certificate.
 bundle=$(encoded <"$work/bundle.crt")
-# Each with the names of its webhooks, separated by commas; <none> if there are none.
-kubectl get mutatingwebhookconfiguration,validatingwebhookconfiguration eci-profile \
-  --ignore-not-found --no-headers -o 'custom-columns=KIND:.kind,WEBHOOKS:.webhooks[*].name' \
-  >"$work/registered"
-while read -r kind webhooks; do
-  [ "$webhooks" != '<none>' ] || continue
+while read -r kind _ _ _ _ webhooks; do
+  [ "$webhooks" != '<none>' ] || continue # a Secret, or a registration that has none
   patch='' index=0
   for _ in $(echo "$webhooks" | tr , ' '); do
     patch="$patch,{\"op\":\"add\",\"path\":\"/webhooks/$index/clientConfig/caBundle\",\"value\":\"$bundle\"}"
     index=$((index + 1))
   done
   kubectl patch "$kind" eci-profile --type=json -p "[${patch#,}]"
-done <"$work/registered"
+done <"$work/found"
 put eci-profile-tls tls.crt=tls.crt tls.key=tls.key ca.crt=bundle.crt
 echo "valid until $(openssl x509 -in "$work/tls.crt" -noout -enddate | cut -d= -f2); the pods use it within two minutes"
