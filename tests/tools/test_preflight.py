@@ -194,10 +194,7 @@ def test_a_new_profile_gets_the_virtual_node_that_is_there(
     assert (json.loads(data["virtualNode"]) if "virtualNode" in data else None) == wanted
     checked = run_handler("check", "-", text=json.dumps(cluster.get(*PROFILE)))
     assert checked.returncode == 0, checked.stdout
-
-    was = copy.deepcopy(cluster.objects)
-    assert "virtualNode in the profile matches" in installed(cluster, tmp_path)
-    assert cluster.objects == was
+    assert "virtualNode in the profile matches" in looked_at(cluster, tmp_path)
 
 
 def test_a_new_profile_under_another_name_gets_it_too(cluster: APIServer, tmp_path: Path) -> None:
@@ -245,10 +242,9 @@ def test_for_an_existing_profile_the_virtual_node_is_suggested(
 
     own = {"selectors": "[]", "virtualNode": '{"nodeSelector": {"a": "b"}}'}
     cluster.put_config_map("kube-system", "eci-profile", own)
-    out = installed(cluster, tmp_path)
+    out = looked_at(cluster, tmp_path)
     assert "compare this with virtualNode in the profile" in out
     assert own["virtualNode"] in out
-    assert cluster.get(*PROFILE)["data"] == own
 
 
 def test_without_the_right_to_list_nodes_it_goes_on(cluster: APIServer, tmp_path: Path) -> None:
