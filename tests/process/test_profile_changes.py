@@ -190,7 +190,7 @@ def test_no_review_waits_while_ten_thousand_selectors_load(tmp_path: Path) -> No
 
     profile = tmp_path / "profile.yaml"
     profile.write_text(written(0, 1))
-    longest = []
+    longest = []  # of up to three times, because other load on the machine doesn't count
     # The profile is refreshed a tenth of the TTL before it expires, which exceeds the load time.
     environment = {
         "ECI_PROFILE_PROVIDER": "file",
@@ -199,13 +199,15 @@ def test_no_review_waits_while_ten_thousand_selectors_load(tmp_path: Path) -> No
     }
     with container(environment, tmp_path / "server.log") as server:
         assert server.post(review_of(POD)).status == 200
-        usual = max(delays(server, 1))  # other load on the machine doesn't count
+        usual = max(delays(server, 1))
         for number in range(1, 4):
             (tmp_path / "new.yaml").write_text(written(number, 10_000))
             (tmp_path / "new.yaml").replace(profile)
             longest.append(max(delays(server, 3.5)))
             assert server.metric("eci_profile_profile_selectors") == 10_000
-    assert min(longest) < 0.025 + 2 * usual, (longest, usual)
+            if longest[-1] < 0.025 + 2 * usual:
+                return
+    raise AssertionError(f"{longest} seconds, and usually {usual}")
 
 
 def test_during_edits_each_response_belongs_to_one_version(api: APIServer, server: Server) -> None:
