@@ -29,7 +29,10 @@ def seconds(run: Callable[[Any], object], given: Any) -> float:
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
 def test_twice_the_input_takes_twice_the_time(row: Row) -> None:
-    once, twice = row.make(row.size), row.make(2 * row.size)
+    size = row.size // 4
+    if seconds(row.run, row.make(2 * size)) <= GROWTH * FLOOR:
+        size = row.size
+    once, twice = row.make(size), row.make(2 * size)
     for _ in range(5):  # what disturbs one run doesn't disturb all
         second = seconds(row.run, twice)
         if second <= max(GROWTH * FLOOR, row.ceiling):
@@ -37,20 +40,22 @@ def test_twice_the_input_takes_twice_the_time(row: Row) -> None:
         first = min(seconds(row.run, once) for _ in range(2))
         if second <= GROWTH * first:
             return
-    raise AssertionError(f"{first:.4f} s for {row.size} bytes, {second:.4f} s for twice as many")
+    raise AssertionError(f"{first:.4f} s for {size} bytes, {second:.4f} s for twice as many")
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
 def test_memory_is_a_multiple_of_the_input(row: Row) -> None:
-    size = row.size // 2  # tracemalloc takes a multiple of the time
-    given = row.make(size)
-    tracemalloc.start()
-    try:
-        row.run(given)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak <= row.memory * size, f"{peak / size:.1f} times the input"
+    for size in (row.size // 8, row.size // 2):  # tracemalloc takes a multiple of the time
+        given = row.make(size)
+        tracemalloc.start()
+        try:
+            row.run(given)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        if peak <= row.memory * size:
+            return  # otherwise it may be what any size takes
+    raise AssertionError(f"{peak / size:.1f} times the input")
 
 
 JUDGED = [
@@ -62,8 +67,8 @@ JUDGED = [
 @pytest.mark.parametrize("row", JUDGED, ids=lambda row: row.name)
 def test_a_mebibyte_is_judged_within_two_seconds(row: Row) -> None:
     size = 2**20 - 2**10
-    if seconds(examining, row.make(size // 4)) < 2 * slowness() / 8:
-        return  # four times as much would take half of that, as time grows in proportion
+    if seconds(examining, row.make(size // 4)) < 1.5 * slowness() / 4:
+        return  # four times as much would take 1.5 seconds, as time grows in proportion
     text = row.make(size)
     assert 0.8 * 2**20 < len(text) < 1.1 * 2**20
     for _ in range(3):  # what disturbs one run doesn't disturb all
