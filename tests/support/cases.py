@@ -1,4 +1,7 @@
-"""The pairs of files in data/cases: a profile, namespaces and a pod, and the expected pod."""
+"""The pairs of files in data/cases: a profile, namespaces and a pod, and the expected pod.
+
+And the invalid profiles, each with its problems.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import yaml
 from server import DATA
 
 FOLDER = DATA / "cases"
+INVALID = yaml.load((DATA / "invalid-profiles.yaml").read_text("utf-8"), yaml.CSafeLoader)
 CASES = sorted(path.name.removesuffix(".in.yaml") for path in FOLDER.glob("*.in.yaml"))
 
 

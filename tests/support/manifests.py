@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 from server import ROOT, clean_environment
@@ -57,6 +58,9 @@ class Choice:
 
 
 BINDING = "effects-at-binding"
+# It would read the schemas again for each document.
+kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
+
 NARROW = "narrow-registration"
 HOSTS = ("deployment", "knative", "openfaas")
 CERTS = ("self-renewing", "self-signed", "cert-manager")

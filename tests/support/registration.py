@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 import celpy
 from celpy.adapter import json_to_cel
@@ -23,10 +24,8 @@ def program(expression: str) -> celpy.Runner:
 
 def conditions_hold(webhook: Document, request: Document) -> bool:
     """Return whether all match conditions are true, as in kube-apiserver; errors are raised."""
-    variables = {
-        "object": json_to_cel(request["object"]),
-        "request": json_to_cel(request),
-    }
+    given: Any = json_to_cel(request)
+    variables = {"object": given["object"], "request": given}
     # A list, to evaluate all conditions as kube-apiserver does.
     verdicts = [
         program(condition["expression"]).evaluate(variables)

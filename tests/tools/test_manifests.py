@@ -76,10 +76,6 @@ REGISTRATIONS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration
 each_choice = pytest.mark.parametrize("choice", CHOICES, ids=str)
 
 
-# It would read the schemas again for each document.
-kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
-
-
 @cache
 def _valid(document: str, version: str) -> None:
     kubernetes_validate.validate(json.loads(document), version, strict=True)

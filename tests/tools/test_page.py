@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
-from server import DATA, ROOT, Server, clean_environment, serving, serving_file
+from cases import INVALID
+from server import ROOT, Server, clean_environment, serving, serving_file
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe_api = pytest.importorskip(
@@ -26,7 +27,6 @@ STATIC = ROOT / "handler" / "web" / "static"
 WORDS = json.loads((STATIC / "words.json").read_text("utf-8"))
 SAMPLE = ROOT / "k8s" / "sample" / "profile.yaml"
 POD = (SAMPLE.parent / "pod.yaml").read_text("utf-8")
-INVALID = yaml.safe_load((DATA / "invalid-profiles.yaml").read_text("utf-8"))
 LOCALES = {"en": "en-US", "zh": "zh-CN"}
 WIDTHS = {1440: 900, 768: 1024, 390: 844}
 

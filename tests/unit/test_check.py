@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import yaml
+from cases import INVALID
 from cli import run
 from local import local
 from server import DATA, checked
 
 FOLDER = DATA / "check"
 CASES = sorted(path.name for path in FOLDER.iterdir() if path.suffix in (".yaml", ".json"))
-INVALID = yaml.safe_load((DATA / "invalid-profiles.yaml").read_text("utf-8"))
 
 
 def config_map(data: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from cases import INVALID
 from cli import run
 from local import Local, local
 from server import DATA, ROOT, checked, review_of
@@ -29,7 +30,6 @@ COMMANDS: dict[str, list[str]] = {
     "plan": ["plan", "{}/new.yaml", "--current", "{}/current.yaml", "-f", "{}/objects.json"],
 }
 CASES = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.glob("*/*.out"))
-INVALID = yaml.safe_load((DATA / "invalid-profiles.yaml").read_text("utf-8"))
 IN_ITS_OWN_WORDS = "（原文）"
 CHINESE = re.compile("[\u4e00-\u9fff]")
 

@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from server import DATA
+from cases import INVALID
 
 from handler.cluster.current import ProfileLoader
 from handler.cluster.file import FileSource
 from handler.profiles.collection import put_off
 from handler.profiles.model import Toleration, VirtualNode
 from handler.profiles.parse import ParsedProfile, ProfileError, parse
-
-INVALID = yaml.safe_load((DATA / "invalid-profiles.yaml").read_text("utf-8"))
 
 
 def names(text: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -11,12 +12,13 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from cases import CASES, Case, read_case
 from hypothesis import given
 from hypothesis import strategies as st
 from manifests import K8S, Document
 from msgspec import convert
 from registration import concerned, conditions_hold, selects
-from server import DATA
+from reviews import REVIEWS
 from strategies import label_selectors, maps, maybe, objects
 
 from handler.cluster.file import FileSource
@@ -27,8 +29,6 @@ from handler.decision.pod import Pod
 from handler.profiles.model import Profile
 from handler.profiles.parse import parse
 
-REVIEWS = {path.stem: json.loads(path.read_text()) for path in DATA.glob("reviews/*.json")}
-CASES = sorted(path.name.removesuffix(".in.yaml") for path in DATA.glob("cases/*.in.yaml"))
 MUTATING = yaml.safe_load((K8S / "base" / "mutating-webhook-configuration.yaml").read_text())
 VALIDATING = yaml.safe_load((K8S / "base" / "validating-webhook-configuration.yaml").read_text())
 
@@ -97,14 +97,12 @@ def test_only_the_profile_is_validated() -> None:
             assert not conditions_hold(webhook, unnamed)
 
 
-def read_case(case: str) -> tuple[Profile, Document, Mapping[str, str], Document]:
-    path = DATA / "cases" / f"{case}.in.yaml"
-    (pod,) = (each for each in yaml.safe_load_all(path.read_text()) if each["kind"] == "Pod")
-    source = FileSource(str(path))
-    _, told = yaml.safe_load_all((DATA / "cases" / f"{case}.out.yaml").read_text())
-    namespace = pod["metadata"].get("namespace", "default")
+@functools.cache
+def narrowed_to(name: str) -> tuple[Case, FileSource, Profile, Document]:
+    case = read_case(name)
+    source = FileSource(str(case.path))
     profile = parse(source.config_map("kube-system", "eci-profile").data)
-    return profile, pod, source.namespace_labels(namespace), told
+    return case, source, profile, narrowed(MUTATING, profile)
 
 
 def profile_of(selectors: Iterable[Any]) -> Profile:
@@ -120,22 +118,21 @@ def calls(registration: Document, pod: Document, namespace_labels: Mapping[str, 
     )
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_a_narrowed_registration_sends_the_pods_that_a_selector_matches(case: str) -> None:
-    profile, pod, namespace_labels, told = read_case(case)
-    sent = calls(narrowed(MUTATING, profile), pod, namespace_labels)
-    audit = told["auditAnnotations"]
-    if audit.get("selectors") or audit.get("audited-selectors"):
+@pytest.mark.parametrize("name", CASES)
+def test_a_narrowed_registration_sends_the_pods_that_a_selector_matches(name: str) -> None:
+    case, source, profile, registration = narrowed_to(name)
+    namespace = case.pod["metadata"].get("namespace", "default")
+    sent = calls(registration, case.pod, source.namespace_labels(namespace))
+    if case.audit.get("selectors") or case.audit.get("audited-selectors"):
         assert sent
     # Which pods an effect alone is for, and which share is taken, the registration can't say.
     elif all(not each.effect_only and each.percentage == 100 for each in profile.selectors):
         assert not sent
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_a_narrowed_registration_is_valid(case: str) -> None:
-    profile, *_ = read_case(case)
-    registration = narrowed(MUTATING, profile)
+@pytest.mark.parametrize("name", CASES)
+def test_a_narrowed_registration_is_valid(name: str) -> None:
+    *_, registration = narrowed_to(name)
     kubernetes_validate.validate(registration, "1.37", strict=True)
     names = [webhook["name"] for webhook in registration["webhooks"]]
     assert len(set(names)) == len(names)
