@@ -28,8 +28,12 @@ def run(
     cwd: Path = ROOT,
     text: str = "",
     environment: dict[str, str] | None = None,
+    one_output: bool = False,
 ) -> Result:
-    """Run the command line in this process, with this standard input."""
+    """Run the command line in this process, with this standard input.
+
+    ``one_output``: both outputs are one, as on a terminal.
+    """
     given, out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(3))
     given.write(text)
     given.seek(0)
@@ -39,7 +43,7 @@ def run(
         mock.patch.object(sys, "argv", ["handler", *arguments]),
         mock.patch.object(sys, "stdin", given),
         contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
+        contextlib.redirect_stderr(out if one_output else err),
     ):
         os.chdir(cwd)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ class Page:
         return [line for line in self.prose if line.startswith("#")]
 
 
+@functools.cache
 def read(path: Path) -> Page:
     """A page of the project."""
     return parse((ROOT / path).read_text("utf-8"), str(path))

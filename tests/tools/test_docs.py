@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -141,8 +142,14 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+HANDLER = ".venv/bin/python -m handler "
+
+
 def printed(command: str, folder: Path, port: int) -> str:
     """What a command prints on both outputs, where the function serves on this port."""
+    if command.startswith(HANDLER):
+        arguments = shlex.split(command.removeprefix(HANDLER))
+        return run(*arguments, cwd=folder, one_output=True).stdout
     environment = {k: v for k, v in clean_environment().items() if not k.startswith("MAKE")}
     environment.pop("MFLAGS", None)  # those of the make that runs the tests
     path = os.pathsep.join([str(ROOT), *filter(None, [environment.get("PYTHONPATH")])])
