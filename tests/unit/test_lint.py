@@ -183,7 +183,7 @@ def test_worst_case_profiles_take_bounded_time() -> None:
     for said, selectors in (
         (
             "there are more than 100 warnings; only 100 are reported",
-            [{"name": f"s{number}", "objectSelector": {}} for number in range(3000)],
+            [{"name": f"s{number}", "objectSelector": {}} for number in range(1500)],
         ),
         (
             LATE,
@@ -195,7 +195,7 @@ def test_worst_case_profiles_take_bounded_time() -> None:
                     },
                     "effect": {"labels": {f"k{number}": "x"}},
                 }
-                for number in range(3000)
+                for number in range(1500)
             ],
         ),
         (
@@ -205,7 +205,7 @@ def test_worst_case_profiles_take_bounded_time() -> None:
                     "name": f"s{n}",
                     "objectSelector": {"matchLabels": {"tier": "web", "app": f"a{n}"}},
                 }
-                for n in range(3000)
+                for n in range(1500)
             ],
         ),
         (
@@ -216,7 +216,7 @@ def test_worst_case_profiles_take_bounded_time() -> None:
                     "objectSelector": {"matchLabels": {"a": "b"}},
                     "effect": {"annotations": {f"k{n}": ""}},
                 }
-                for n in range(3000)
+                for n in range(1500)
             ],
         ),
     ):

@@ -231,15 +231,15 @@ def test_labels_are_limited_in_size_and_values_in_number() -> None:
 def test_of_many_problems_the_first_are_told_and_all_are_counted() -> None:
     selectors = [
         {"name": f"s{n}", "objectSelector": {}, "effect": {"labels": {f"k{n}": 1}}}
-        for n in range(15_000)
+        for n in range(2000)
     ]
     with pytest.raises(ProfileError) as error:
         parse({"selectors": json.dumps(selectors, separators=(",", ":")), "virtualNode": "5"})
-    assert error.value.count == 15_001
+    assert error.value.count == 2001
     assert len(error.value.problems) == 100
     assert error.value.problems[99].location == (99, "effect", "labels", "k99")
-    assert str(error.value).endswith("\nand 14901 more")
-    assert error.value.lines(20)[20] == "and 14981 more"
+    assert str(error.value).endswith("\nand 1901 more")
+    assert error.value.lines(20)[20] == "and 1981 more"
 
 
 def test_of_many_problems_in_one_selector_too() -> None:
@@ -260,7 +260,7 @@ def test_a_long_unknown_field_is_compared_with_none() -> None:
 def test_what_is_logged_of_a_wrong_profile_is_short(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    selectors = [{"name": f"s{n}", "effect": {"labels": {f"k{n}": 1}}} for n in range(10_000)]
+    selectors = [{"name": f"s{n}", "effect": {"labels": {f"k{n}": 1}}} for n in range(1000)]
     path = tmp_path / "profile.yaml"
     data = {"selectors": json.dumps(selectors)}
     document = {"kind": "ConfigMap", "metadata": {"name": "eci-profile"}, "data": data}
@@ -269,7 +269,7 @@ def test_what_is_logged_of_a_wrong_profile_is_short(
     (record,) = caplog.records
     shown = vars(record)["problems"]
     assert len(shown) == 21
-    assert shown[20] == "and 9980 more"
+    assert shown[20] == "and 980 more"
     assert state.errors.splitlines() == shown
     assert sum(map(len, shown)) < 4000
 
