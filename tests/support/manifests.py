@@ -99,7 +99,7 @@ def folders(kind: str) -> list[Path]:
     return sorted(
         path.parent
         for path in K8S.glob("[a-z]*/**/kustomization.yaml")
-        if yaml.safe_load(path.read_text())["kind"] == kind
+        if parsed(path.read_text())[0]["kind"] == kind
     )
 
 
