@@ -212,9 +212,9 @@ def test_an_unused_entry_is_not_refreshed(api: APIServer, tmp_path: Path) -> Non
         ("status", {"code": 429, "retry_after": 1}, "returned 429"),
         ("status", {"code": 500}, "returned 500"),
         ("status", {"code": 503}, "returned 503"),
-        ("silent", {}, "can't be reached: Read timed out"),
-        ("slow", {"delay": 5}, "can't be reached: Read timed out"),
-        ("drip", {"delay": 0.3}, "can't be reached: Read timed out"),
+        ("silent", {}, "timed out"),
+        ("slow", {"delay": 5}, "timed out"),
+        ("drip", {"delay": 0.3}, "timed out"),
         ("trickle", {"delay": 0.3}, ""),
         ("garbage", {"body": b" " * 9_000_000}, "too large"),
         ("cut", {}, "can't be reached"),
@@ -265,7 +265,7 @@ def test_reviews_do_not_wait_for_an_api_server_known_to_be_unreachable(
             for _ in range(100):
                 began = time.monotonic()
                 assert placed(server, pod(eci="true"))
-                assert time.monotonic() - began < 0.5
+                assert time.monotonic() - began < 1  # a read takes 1.5 s
                 time.sleep(0.02)
 
 
@@ -283,7 +283,7 @@ def test_an_idle_namespace_is_not_waited_for_in_a_known_outage(
             )
             began = time.monotonic()
             assert placed(server, pod("team-b"))  # first use since the outage began
-            assert time.monotonic() - began < 0.5
+            assert time.monotonic() - began < 1
 
 
 def test_a_failing_namespace_beside_a_healthy_one_is_logged_once(
