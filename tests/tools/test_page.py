@@ -1,4 +1,7 @@
-"""The page in a real browser: Debian's chromium, or the one that CHROMIUM names."""
+"""The page in a real browser: Debian's Chromium, or the one that CHROMIUM names.
+
+Its headless shell takes a quarter less CPU time, since it has no windows and tabs of its own.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,14 @@ from cases import INVALID
 from server import ROOT, Server, clean_environment, serving, serving_file
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-axe_api = pytest.importorskip(
-    "axe_playwright_python.sync_playwright", reason="axe is not installed"
-)
+axe = pytest.importorskip("axe_playwright_python.base", reason="axe is not installed")
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or ""
+CHROMIUM = (
+    os.environ.get("CHROMIUM")
+    or shutil.which("chromium-headless-shell")
+    or shutil.which("chromium")
+    or ""
+)
 STATIC = ROOT / "handler" / "web" / "static"
 WORDS = json.loads((STATIC / "words.json").read_text("utf-8"))
 SAMPLE = ROOT / "k8s" / "sample" / "profile.yaml"
@@ -62,6 +68,10 @@ class Opened:
     def __init__(self, page: Any, language: str) -> None:
         self.page = page
         self.words: dict[str, str] = WORDS[language]
+
+    def resize(self, width: int, scheme: str = "light") -> None:
+        self.page.set_viewport_size({"width": width, "height": WIDTHS[width]})
+        self.page.emulate_media(color_scheme=scheme)
 
     def say(self, key: str, *values: object) -> str:
         return re.sub(r"\{(\d)\}", lambda found: str(values[int(found[1])]), self.words[key])
@@ -150,19 +160,21 @@ def pages(browser: Any) -> dict[str, Any]:
 def new_page(browser: Any, language: str) -> Any:
     context = browser.new_context(locale=LOCALES[language])
     context.grant_permissions(["clipboard-read", "clipboard-write"])
-    return context.new_page()
+    page = context.new_page()
+    # Once the page that was there before stores nothing any more.
+    page.add_init_script(
+        "if (window.name === 'new') { localStorage.clear(); sessionStorage.clear(); name = ''; }"
+    )
+    return page
 
 
 @pytest.fixture
-def opened(
-    browser: Any, pages: dict[str, Any], server: Server, profile: Path
-) -> Iterator[Callable[..., Opened]]:
-    """Open the page. What its console tells of, such as a violated policy, fails the test.
+def opened(pages: dict[str, Any], server: Server, profile: Path) -> Iterator[Callable[..., Opened]]:
+    """Open the page, with nothing stored, in the tab where it was before in this language.
 
-    The first in each language is in the tab of the test before, with nothing stored.
+    What its console tells of, such as a violated policy, fails the test.
     """
     profile.write_text(SAMPLE.read_text("utf-8"), "utf-8")
-    used: list[Any] = []
     told: list[str] = []
     asked: set[str] = set()
     address = f"http://127.0.0.1:{server.port}/"
@@ -171,29 +183,22 @@ def opened(
         "pageerror": lambda error: told.append(str(error)),
         "request": lambda request: asked.add(request.url.split("#")[0]),
     }
-
-    def open_page(language: str = "en", width: int = 1440, scheme: str = "light") -> Opened:
-        page = pages[language]
-        if page in used:
-            page = new_page(browser, language)
-        used.append(page)
+    for page in pages.values():
         for event, listener in listeners.items():
             page.on(event, listener)
-        page.set_viewport_size({"width": width, "height": WIDTHS[width]})
-        page.emulate_media(color_scheme=scheme)
-        page.goto(address)
-        page.wait_for_selector("#verdict h2")
-        return Opened(page, language)
+
+    def open_page(language: str = "en", width: int = 1440) -> Opened:
+        page = Opened(pages[language], language)
+        page.resize(width)
+        page.page.evaluate("window.name = 'new'")
+        page.page.goto(address)
+        page.page.wait_for_selector("#verdict h2")
+        return page
 
     yield open_page
-    for page in used:
-        if page in pages.values():
-            for event, listener in listeners.items():
-                page.remove_listener(event, listener)
-            page.goto(f"{address}healthz")  # where no script stores anything again
-            page.evaluate("localStorage.clear(); sessionStorage.clear()")
-        else:
-            page.context.close()
+    for page in pages.values():
+        for event, listener in listeners.items():
+            page.remove_listener(event, listener)
     assert told == []
     outside = {url for url in asked if not url.startswith((address, "data:"))}
     assert not outside
@@ -298,16 +303,17 @@ def test_the_answer_stays_in_sight(opened: Callable[..., Opened], language: str)
 
 @in_browser
 @in_both_languages
-@pytest.mark.parametrize("width", [768, 390])
 def test_on_a_phone_the_answer_follows_the_editors(
-    opened: Callable[..., Opened], language: str, width: int
+    opened: Callable[..., Opened], language: str
 ) -> None:
-    page = opened(language, width)
+    page = opened(language, 390)
     order = page.page.evaluate("Array.from(document.querySelector('main').children, e => e.id)")
     assert order == ["edit", "answer", "result"]
-    for place in (0, 300, 100_000):
-        page.page.evaluate("place => scrollTo(0, place)", place)
-        playwright_api.expect(page.page.locator("#verdict h2")).to_be_in_viewport(ratio=1)
+    for width in (390, 768):
+        page.resize(width)
+        for place in (0, 300, 100_000):
+            page.page.evaluate("place => scrollTo(0, place)", place)
+            page.expect("#verdict h2").to_be_in_viewport(ratio=1)
 
 
 @in_browser
@@ -369,20 +375,19 @@ def test_the_same_problems_as_check_tells(opened: Callable[..., Opened], profile
 
 @in_browser
 @in_both_languages
-@pytest.mark.parametrize("width", WIDTHS)
-def test_editors_highlight_and_do_not_clip(
-    opened: Callable[..., Opened], language: str, width: int
-) -> None:
-    page = opened(language, width)
+def test_editors_highlight_and_do_not_clip(opened: Callable[..., Opened], language: str) -> None:
+    page = opened(language)
     page.write("selectors", "[" + ", ".join(f'{{"name": "{n}"}}' for n in range(40)) + "]")
     page.page.wait_for_selector("#panel-selectors .tok-key")
     assert page.page.locator("#panel-selectors .tok-string").first.text_content() == '"0"'
     page.write("pod", f"kind: Pod # {'a ' * 200}\nmetadata:\n  name: web\n")
     page.expect("#pod .tok-comment").to_be_visible()
-    for editor in ("#panel-selectors", "#pod"):
-        clipped = "node => node.scrollWidth > node.clientWidth"
-        assert not page.page.locator(f"{editor} .cm-scroller").evaluate(clipped)
-    assert not page.page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    for width in WIDTHS:
+        page.resize(width)
+        for editor in ("#panel-selectors", "#pod"):
+            clipped = "node => node.scrollWidth > node.clientWidth"
+            assert not page.page.locator(f"{editor} .cm-scroller").evaluate(clipped)
+        assert not page.page.evaluate("document.documentElement.scrollWidth > innerWidth")
 
 
 @in_browser
@@ -686,24 +691,27 @@ def test_both_languages_have_all_words() -> None:
 
 @in_browser
 @pytest.mark.parametrize(
-    ("width", "scheme", "language"),
-    [  # any two of them together
-        *((1440, "light", "en"), (1440, "dark", "zh")),
-        *((768, "light", "zh"), (768, "dark", "en")),
-        *((390, "light", "en"), (390, "dark", "zh")),
+    ("language", "looks"),
+    [  # any two of language, width and scheme together
+        ("en", ((390, "light"), (768, "dark"), (1440, "light"))),
+        ("zh", ((390, "dark"), (768, "light"), (1440, "dark"))),
     ],
+    ids=LOCALES,
 )
 def test_axe_finds_nothing(
-    opened: Callable[..., Opened], language: str, scheme: str, width: int
+    opened: Callable[..., Opened], language: str, looks: tuple[tuple[int, str], ...]
 ) -> None:
-    page = opened(language, width, scheme)
-    ground = page.page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (sum(map(int, ground[4:-1].split(","))) < 3 * 128) == (scheme == "dark")
+    page = opened(language, 390)
+    page.page.evaluate(axe.AXE_SCRIPT)
 
     def judged() -> None:
-        issues = axe_api.Axe().run(page.page, options={"resultTypes": ["violations"]})
-        assert issues.violations_count == 0, issues.generate_report()
-        assert not page.page.evaluate("document.documentElement.scrollWidth > innerWidth")
+        for width, scheme in looks:
+            page.resize(width, scheme)
+            ground = page.page.evaluate("getComputedStyle(document.body).backgroundColor")
+            assert (sum(map(int, ground[4:-1].split(","))) < 3 * 128) == (scheme == "dark")
+            found = page.page.evaluate("axe.run({resultTypes: ['violations']})")
+            assert not found["violations"], axe.AxeResults(found).generate_report()
+            assert not page.page.evaluate("document.documentElement.scrollWidth > innerWidth")
 
     page.write("pod", POD)
     page.on_the_virtual_node()
