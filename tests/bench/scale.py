@@ -24,8 +24,8 @@ __all__ = ["measure"]
 
 def measure(plan: Plan, results: Results, folder: Path) -> None:
     """Add the rows of all measurements."""
-    sizes = [10, 1000] if plan.quick else [10, 100, 1000, 10_000]
-    namespaces = 200 if plan.quick else 10_000
+    sizes = [10, 100] if plan.quick else [10, 100, 1000, 10_000]
+    namespaces = 50 if plan.quick else 10_000
     _reviews(plan, results, folder, sizes)
     _loading(plan, results, folder, sizes[-1])
     _cluster(plan, results, folder, sizes[-1], namespaces)
@@ -84,7 +84,7 @@ def _loading(plan: Plan, results: Results, folder: Path, size: int) -> None:
 
 
 def _cluster(plan: Plan, results: Results, folder: Path, selectors: int, namespaces: int) -> None:
-    ttl = 1.0 if plan.quick else 5.0
+    ttl = 0.2 if plan.quick else 5.0
     with _cluster_of(selectors, namespaces) as api:
         settings = {
             "ECI_PROFILE_PROVIDER": "cm",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
-from math import inf
+import time
+from math import ceil, inf
 from pathlib import Path
 
 from .load import TICK, Load
@@ -14,7 +16,8 @@ from .targets import Target
 __all__ = ["present", "run"]
 
 _FOUND = re.compile(
-    r"50% +([\d.]+)(us|ms|s)\n.*99% +([\d.]+)(us|ms|s)\n +(\d+) requests in +([\d.]+)s", re.DOTALL
+    r"50% +([\d.]+)(us|ms|s)\n.*99% +([\d.]+)(us|ms|s)\n +(\d+) requests in +([\d.]+)(us|ms|s)",
+    re.DOTALL,
 )
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 
@@ -49,23 +52,28 @@ def run(
     review, script = folder / "review.json", folder / "post.lua"
     review.write_bytes(body)
     script.write_text(_SCRIPT.format(body=review))
-    duration = max(1, round(seconds))
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{duration}s", "--latency", "-s", str(script)]
+    command = ["stdbuf", "-oL", "wrk", "-t1", f"-c{connections}", f"-d{ceil(seconds)}s"]
+    command += ["--latency", "-s", str(script)]
     if close:
         command += ["-H", "Connection: close"]
     scheme = "https" if target.tls else "http"
     command.append(f"{scheme}://127.0.0.1:{target.port}/mutate")
     cpu = target.cpu()
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        printed = process.stdout.readline()  # once it has begun
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)  # it ends with its results; -d takes whole seconds only
+        printed += process.stdout.read()
     cpu = max(target.cpu() - cpu, TICK)
     found = _FOUND.search(printed)
     if not found or "Non-2xx" in printed:
         raise RuntimeError(printed)
-    p50, p50_unit, p99, p99_unit, requests, took = found.groups()
+    p50, p50_unit, p99, p99_unit, requests, took, took_unit = found.groups()
     count = int(requests)
     return Load(
         requests=count,
-        seconds=float(took),
+        seconds=float(took) * _UNITS[took_unit],
         p50=float(p50) * _UNITS[p50_unit],
         p99=float(p99) * _UNITS[p99_unit],
         ceiling=inf,

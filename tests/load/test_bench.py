@@ -13,7 +13,7 @@ from server import ROOT, clean_environment
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the benchmark reads /proc")
 def test_every_benchmark_produces_results(tmp_path: Path) -> None:
-    options = ["--quick", "--rounds", "1", "--seconds", "0.2", "--out", str(tmp_path)]
+    options = ["--quick", "--rounds", "1", "--seconds", "0.1", "--out", str(tmp_path)]
     environment = {**clean_environment(), "PYTHONPATH": f"{ROOT}/tests:{ROOT}/tests/support"}
     done = subprocess.run(
         [sys.executable, "-m", "bench", *options],
