@@ -42,8 +42,10 @@ WHEELS = (
     *("libgcc_s.so.1", "libstdc++.so.6"),
 )
 LDD = shutil.which("ldd") or "ldd"
-# Modules that nothing here imports, 1800 of them, and that take long to install.
-UNUSED = re.compile(r"kubernetes/(aio|client/api|client/models)/(?!__init__)")
+# Files that nothing here imports or reads, 2600 of them, and that take long to install.
+UNUSED = re.compile(
+    r"(kubernetes/(aio|client/api|client/models)|aiohttp|pydantic/v1|tzdata/zoneinfo)/(?!__init__)"
+)
 COMPILED = "json"  # the package of the standard library that the build has to compile
 PINNED = re.findall(
     r"^([a-z0-9-]+)==([^ ;\n]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE
