@@ -19,6 +19,7 @@ from server import DATA, ROOT, clean_environment
 CHECK, EXPLAIN = DATA / "check", DATA / "explain"
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("case", ["doubts.yaml", "selectors.json"])
 def test_check_prints_the_expected_output(case: str) -> None:
     expected = (CHECK / f"{case}.out").read_text("utf-8")
@@ -28,6 +29,7 @@ def test_check_prints_the_expected_output(case: str) -> None:
     assert " warning" in result.stderr
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("case", ["effects.yaml", "refused.yaml"])
 def test_explain_prints_the_expected_output(case: str) -> None:
     result = run_process("explain", "-f", case, "--profile", case, cwd=EXPLAIN)
@@ -59,12 +61,14 @@ def test_bash_completion(words: list[str], completed: list[str], tmp_path: Path)
     assert sorted(result.stdout.split()) == completed
 
 
+@pytest.mark.no_cover
 def test_standard_input_is_read() -> None:
     result = run_process("check", "-", text='[{"name": "无", "objectSelector": {}}]')
     assert (result.returncode, result.stderr) == (0, "1 selector: 0 errors, 1 warning\n")
     assert result.stdout == '<stdin>:1:2: warning: selectors[0] "无": matches every pod\n'
 
 
+@pytest.mark.no_cover
 def test_usage_errors_print_one_line(tmp_path: Path) -> None:
     for arguments, said in (
         (["check", "missing.yaml"], "eci-profile: missing.yaml can't be read: No such file"),
@@ -255,6 +259,7 @@ def test_progress_is_shown_only_on_a_terminal(terminal: bool) -> None:
         assert seen == b""
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
 def test_terminal_output_is_coloured_unless_disabled(
     variables: dict[str, str], coloured: bool
