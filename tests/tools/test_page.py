@@ -38,6 +38,9 @@ WIDTHS = {1440: 900, 768: 1024, 390: 844}
 
 in_browser = pytest.mark.skipif(not CHROMIUM, reason="there is no chromium: apt install chromium")
 in_both_languages = pytest.mark.parametrize("language", ["en", "zh"])
+# Where the language makes no difference, half of the tests are in each.
+in_english = pytest.mark.parametrize("language", ["en"])
+in_chinese = pytest.mark.parametrize("language", ["zh"])
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,7 @@ def server(profile: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    playwright_api.expect.set_options(timeout=15_000)  # milliseconds, for a busy machine
     with playwright_api.sync_playwright() as playwright:
         options = {"executable_path": CHROMIUM, "env": clean_environment()}
         browser = playwright.chromium.launch(args=["--no-sandbox"], **options)
@@ -237,7 +241,7 @@ def test_the_answer_is_that_of_make_try(opened: Callable[..., Opened], language:
 
 
 @in_browser
-@in_both_languages
+@in_chinese
 def test_labels_of_namespaces_can_be_changed(opened: Callable[..., Opened], language: str) -> None:
     page = opened(language)
     page.write("pod", POD)
@@ -257,7 +261,7 @@ def test_labels_of_namespaces_can_be_changed(opened: Callable[..., Opened], lang
 
 
 @in_browser
-@in_both_languages
+@in_english
 def test_what_is_not_known_is_unknown(opened: Callable[..., Opened], language: str) -> None:
     page = opened(language)
     page.write("pod", "{kind: Pod, metadata: {name: a, namespace: elsewhere}}")
@@ -317,7 +321,7 @@ def test_on_a_phone_the_answer_follows_the_editors(
 
 
 @in_browser
-@in_both_languages
+@in_chinese
 def test_a_typo_leaves_the_last_result(opened: Callable[..., Opened], language: str) -> None:
     page = opened(language)
     page.write("pod", POD)
@@ -391,7 +395,7 @@ def test_editors_highlight_and_do_not_clip(opened: Callable[..., Opened], langua
 
 
 @in_browser
-@in_both_languages
+@in_english
 def test_loading_again_asks_and_can_be_undone(opened: Callable[..., Opened], language: str) -> None:
     page = opened(language)
     page.write("selectors", "[]")
@@ -412,7 +416,7 @@ def test_loading_again_asks_and_can_be_undone(opened: Callable[..., Opened], lan
 
 
 @in_browser
-@in_both_languages
+@in_chinese
 def test_what_one_wrote_survives_a_reload(opened: Callable[..., Opened], language: str) -> None:
     page = opened(language)
     page.write("pod", POD)
@@ -429,7 +433,7 @@ def test_what_one_wrote_survives_a_reload(opened: Callable[..., Opened], languag
 
 
 @in_browser
-@in_both_languages
+@in_english
 @pytest.mark.parametrize("form", ["yaml", "json list"])
 def test_a_whole_object_can_be_pasted(
     opened: Callable[..., Opened], language: str, form: str
@@ -460,8 +464,9 @@ def test_a_whole_object_can_be_pasted(
     page.on_the_virtual_node()
     label = page.page.get_by_label(page.say("labelsOf", "default"))
     playwright_api.expect(label).to_have_value("team=a")
-    for _ in range(2):
-        page.editor("selectors").press("Control+z")
+    for _ in range(4):  # two, unless what is typed at a time is more than one step of the history
+        if page.text("selectors") != before:
+            page.editor("selectors").press("Control+z")
     assert page.text("selectors") == before
     pods = [{"kind": "Pod", "metadata": {"name": name, "namespace": "x"}} for name in "ab"]
     namespace = {"kind": "Namespace", "metadata": {"name": "x"}}
@@ -471,7 +476,7 @@ def test_a_whole_object_can_be_pasted(
 
 
 @in_browser
-@in_both_languages
+@in_chinese
 def test_examples(opened: Callable[..., Opened], language: str) -> None:
     page = opened(language)
     virtual_node = page.say("virtualNode")
@@ -506,7 +511,7 @@ def test_examples(opened: Callable[..., Opened], language: str) -> None:
 
 
 @in_browser
-@in_both_languages
+@in_english
 def test_other_kinds_of_results(opened: Callable[..., Opened], language: str) -> None:
     page = opened(language)
     selectors = [
@@ -530,7 +535,7 @@ def test_other_kinds_of_results(opened: Callable[..., Opened], language: str) ->
 
 
 @in_browser
-@in_both_languages
+@in_chinese
 def test_a_link_carries_all_of_it(opened: Callable[..., Opened], language: str) -> None:
     page = opened(language)
     page.example("fair")
@@ -556,7 +561,7 @@ def test_a_link_carries_all_of_it(opened: Callable[..., Opened], language: str) 
 
 
 @in_browser
-@in_both_languages
+@in_english
 def test_what_can_be_copied(opened: Callable[..., Opened], language: str, tmp_path: Path) -> None:
     page = opened(language)
     selectors = "\n  # EOF\n[]\n\nEOF\n- $HOME `false` \\n 'a'\n"
@@ -585,7 +590,7 @@ def test_what_can_be_copied(opened: Callable[..., Opened], language: str, tmp_pa
 
 
 @in_browser
-@in_both_languages
+@in_chinese
 def test_the_difference_to_the_loaded_profile(opened: Callable[..., Opened], language: str) -> None:
     page = opened(language)
     page.expect("#changes").to_be_hidden()
@@ -609,7 +614,7 @@ WEB = json.dumps(
 
 
 @in_browser
-@in_both_languages
+@in_english
 @pytest.mark.parametrize("event", ["paste", "drop"])
 def test_the_plan_of_the_edit(opened: Callable[..., Opened], language: str, event: str) -> None:
     page = opened(language)
@@ -653,7 +658,7 @@ def test_the_plan_of_the_edit(opened: Callable[..., Opened], language: str, even
 
 
 @in_browser
-@in_both_languages
+@in_chinese
 def test_what_cannot_be_planned_is_said(
     opened: Callable[..., Opened], language: str, tmp_path: Path
 ) -> None:
