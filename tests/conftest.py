@@ -34,9 +34,12 @@ SPLIT = {
 # Files of which one worker has both, since they read the same renderings of the manifests.
 WITH = {"test_security": "test_manifests"}
 LONGEST = "test_idle"  # so it begins first
-# The folders in whose tests coverage is measured, unless they are marked no_cover. In the others it
-# would take minutes: they run kubectl, browsers and loads.
-MEASURED = {"unit", "process"}
+# Coverage is measured in tests/unit and in these files, except in tests that are marked no_cover.
+# The others cover little more, and measuring them would take minutes, as they start many processes.
+MEASURED = {
+    *("test_apiserver", "test_cli", "test_cluster", "test_cluster_registration", "test_hosts"),
+    *("test_install_job", "test_serve"),
+}
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
@@ -57,15 +60,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two for each core, since many tests wait for something."""
-    return min(2 * (os.cpu_count() or 1), 16)
+    """Two for each core, since many tests wait for something, and one for that which only waits."""
+    return min(2 * (os.cpu_count() or 1) + 1, 16)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.stem != LONGEST)
     for item in items:
         module = item.getparent(pytest.Module)
-        if module and module.path.parent.name not in MEASURED:
+        if module and module.path.parent.name != "unit" and module.path.stem not in MEASURED:
             module.add_marker("no_cover")
 
 

@@ -97,7 +97,6 @@ def refused(server: Service, name: str = "web", node: str = "vk") -> str:
 EFFECT = [{"op": "add", "path": "/metadata/annotations", "value": {COST: "-1000"}}]
 
 
-@pytest.mark.no_cover
 def test_a_burst_reads_each_node_once_and_each_pod_once(api: APIServer, tmp_path: Path) -> None:
     pods = [f"pod-{number}" for number in range(1000)]
     virtual = {f"node-{number}": number % 5 == 0 for number in range(50)}

@@ -14,8 +14,6 @@ from bodies import answered_or_refused, no_reviews, reviews_with_a_wrong_value
 from hypothesis import HealthCheck, given, settings
 from server import ROOT, Server, checked, request, review_of, serving
 
-pytestmark = pytest.mark.no_cover  # other tests cover the code, at less load
-
 MEBIBYTE = 2**20
 GOOD = review_of({"metadata": {"name": "train", "labels": {"gpu": "a"}}, "spec": {}})
 

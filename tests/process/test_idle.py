@@ -12,8 +12,6 @@ from hosts import container
 from server import exchange
 from tls_secret import Secret
 
-pytestmark = pytest.mark.no_cover  # other tests cover the code, at less load
-
 
 @pytest.mark.slow
 def test_a_connection_may_be_idle_for_two_minutes(tmp_path: Path) -> None:

@@ -17,8 +17,6 @@ from hosts import container
 from server import ROOT, Server, checked, exchange, review_of
 from speed import slowness
 
-pytestmark = pytest.mark.no_cover  # other tests cover the code, at less load
-
 MEBIBYTE = 2**20
 LIMIT = 8 * MEBIBYTE
 GOOD = review_of({"metadata": {"name": "train", "labels": {"gpu": "a"}}, "spec": {}})

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from server import ROOT, Server, serving, wait_until
 
-pytestmark = pytest.mark.no_cover  # other tests cover the code, at less load
-
 GOOD = (ROOT / "k8s" / "sample" / "profile.yaml").read_text("utf-8")
 
 

@@ -16,8 +16,6 @@ from clients import BODY, FILE, REVIEW
 from hosts import container
 from server import Server, checked, exchange, serving, wait_until
 
-pytestmark = pytest.mark.no_cover  # other tests cover the code, at less load
-
 CLIENTS = 8
 PAUSE = 0.01  # seconds that each client waits after a response
 

@@ -26,8 +26,6 @@ from server import (
     wait_until,
 )
 
-pytestmark = pytest.mark.no_cover  # other tests cover the code, at less load
-
 TTL = 0.2
 BY_NAMESPACE = (
     '[{"name": "eci", "namespaceSelector": {"matchLabels": {"eci": "true"}},'
@@ -238,7 +236,6 @@ def test_during_edits_each_response_belongs_to_one_version(api: APIServer, serve
     assert len(set(seen)) > 10
 
 
-@pytest.mark.no_cover  # coverage doubles the time
 def test_a_thousand_namespaces_are_not_mixed_up(api: APIServer, function: Local) -> None:
     put(api, BY_NAMESPACE)
     names = [f"team-{number * 7919 % 1000}" for number in range(1000)]

@@ -28,7 +28,6 @@ def ends(**settings: str) -> str:
     return line
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -67,7 +66,6 @@ def test_help_lists_the_settings_and_arguments_are_rejected() -> None:
     assert "unrecognized arguments: --port" in printed("--port", 2)
 
 
-@pytest.mark.no_cover
 def test_an_invalid_file(tmp_path: Path) -> None:
     profile = tmp_path / "profile.yaml"
     profile.write_bytes(b"- 5")

@@ -137,6 +137,7 @@ def test_what_only_the_log_says_refuses_no_edit(
     assert "changes" not in function.log_lines()[-1]
 
 
+@pytest.mark.no_cover  # which takes several times as long
 def test_a_large_edit_is_told_as_well(function: Local) -> None:
     before = [{**A, "name": f"s{number}"} for number in range(1000)]
     line = line_of(function, selectors(*before), selectors(*before[1:], C))

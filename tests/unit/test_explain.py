@@ -230,6 +230,7 @@ def test_a_pod_of_a_namespace_that_is_left_out_is_not_asked_about(output: str) -
     assert expression == {"key": key, "operator": "NotIn", "values": list(names)}
 
 
+@pytest.mark.no_cover  # which takes several times as long
 def test_a_pod_of_very_many_lines_is_not_compared() -> None:
     before = {"a": list(range(20_000))}
     assert diff(before, before) == []

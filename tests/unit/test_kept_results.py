@@ -13,6 +13,7 @@ from server import review_of
 MOST = 2 * 2**20  # bytes: twice what is kept, for what is around it
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("pods", "size"), [(1_000, 5_000), (100, 50_000)])
 def test_many_different_pods_take_little_memory(pods: int, size: int, profile: Path) -> None:
     profile.write_text(PROFILE)

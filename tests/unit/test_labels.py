@@ -21,6 +21,7 @@ def matches(selector: Any, labels: dict[str, str]) -> bool:
     return all(requirement.matches(labels) for requirement in parsed.requirements())
 
 
+@pytest.mark.no_cover  # which takes several times as long
 def test_selectors_match_like_the_api_server() -> None:
     label_sets = RECORDED["label_sets"]
     assert len(RECORDED["selectors"]) * len(label_sets) == 24_000

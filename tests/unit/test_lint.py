@@ -166,6 +166,7 @@ def test_ten_thousand_selectors_take_about_a_second() -> None:
 LATE = "too many selectors match the same pods, not all of them were compared"
 
 
+@pytest.mark.no_cover  # which takes several times as long
 def test_the_number_of_comparisons_is_bounded_and_not_their_time() -> None:
     selectors = [
         {
@@ -179,6 +180,7 @@ def test_the_number_of_comparisons_is_bounded_and_not_their_time() -> None:
     assert seconds(selectors)[1] == [LATE]
 
 
+@pytest.mark.no_cover  # which takes several times as long
 def test_worst_case_profiles_take_bounded_time() -> None:
     for said, selectors in (
         (

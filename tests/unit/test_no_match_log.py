@@ -120,6 +120,7 @@ def test_a_wrong_one_leaves_the_last_good_profile_in_force(logged: Logged) -> No
     assert len(logged.lines(review_of(WEB))) == 1
 
 
+@pytest.mark.no_cover  # which takes several times as long
 def test_a_line_is_bounded_whatever_the_profile_is() -> None:
     values = [f"v{number}" for number in range(2000)]
     selectors = [

@@ -163,6 +163,7 @@ def test_text_larger_than_a_config_map_is_rejected() -> None:
         parse({"selectors": "[" * (MAX_BYTES + 1)})
 
 
+@pytest.mark.no_cover  # which takes several times as long
 def test_the_number_and_depth_of_values_are_limited() -> None:
     for text in ("[" + "1," * MAX_VALUES + "1]", "[" + "a," * MAX_VALUES + "a]"):
         with pytest.raises(TextError, match="too many values, the limit is 150000"):
