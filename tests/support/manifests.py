@@ -25,6 +25,9 @@ Document = dict[str, Any]
 KUBECTL = {"GOGC": "off"}
 """For its environment: it ends before Go's garbage collector would be of use."""
 
+# It would read the schemas again for each document.
+kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
+
 needs_kubectl = pytest.mark.skipif(
     shutil.which("kubectl") is None, reason="kubectl is not installed"
 )
@@ -58,9 +61,6 @@ class Choice:
 
 
 BINDING = "effects-at-binding"
-# It would read the schemas again for each document.
-kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
-
 NARROW = "narrow-registration"
 HOSTS = ("deployment", "knative", "openfaas")
 CERTS = ("self-renewing", "self-signed", "cert-manager")
