@@ -25,9 +25,9 @@ from .warnings import warnings
 
 __all__ = ["PodJudge", "matcher_of", "names_of"]
 
-_MOST_KEPT = 128
+_MOST_KEPT = 32
 _LARGEST_KEPT = 8 * 1024
-"""The most results that are kept, and the most bytes of one with its key: 1 MiB in all."""
+"""The most results that are kept, and the most bytes of one with its key: 256 KiB in all."""
 
 
 class _Result(Struct, frozen=True):

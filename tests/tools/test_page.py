@@ -36,7 +36,9 @@ POD = (SAMPLE.parent / "pod.yaml").read_text("utf-8")
 LOCALES = {"en": "en-US", "zh": "zh-CN"}
 WIDTHS = {1440: 900, 768: 1024, 390: 844}
 
-in_browser = pytest.mark.skipif(not CHROMIUM, reason="there is no chromium: apt install chromium")
+in_browser = pytest.mark.skipif(
+    not CHROMIUM, reason="there is no Chromium: apt install chromium-headless-shell"
+)
 in_both_languages = pytest.mark.parametrize("language", ["en", "zh"])
 # Where the language makes no difference, half of the tests are in each.
 in_english = pytest.mark.parametrize("language", ["en"])
