@@ -6,7 +6,6 @@ All bytecode is compiled beforehand, as in the image.
 from __future__ import annotations
 
 import compileall
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -31,7 +30,7 @@ def measure(plan: Plan, results: Results, folder: Path) -> None:
     file = {"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": str(path)}
     log = folder / "cold.log"
     with APIServer() as api:
-        data = {"selectors": json.dumps(inputs.profile(10))}
+        data = {"selectors": inputs.profile(10)}
         api.put_config_map("kube-system", "eci-profile", data)
         kubeconfig = api.write_kubeconfig(folder / "cold-kubeconfig")
         cm = {"ECI_PROFILE_PROVIDER": "cm", "KUBECONFIG": str(kubeconfig)}

@@ -126,7 +126,7 @@ def _cluster(plan: Plan, results: Results, folder: Path, selectors: int, namespa
 @contextlib.contextmanager
 def _cluster_of(selectors: int, namespaces: int) -> Iterator[APIServer]:
     with APIServer() as api:
-        data = {"selectors": json.dumps(inputs.profile(selectors))}
+        data = {"selectors": inputs.profile(selectors)}
         api.put_config_map("kube-system", "eci-profile", data)
         for number in range(namespaces):
             api.put_namespace(f"namespace-{number}", inputs.namespace_labels(number))

@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from bench import inputs
 from server import ROOT, clean_environment
+
+from handler.profiles.parse import parse
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the benchmark reads /proc")
@@ -36,3 +39,7 @@ def test_every_benchmark_produces_results(tmp_path: Path) -> None:
     for row in rows:
         assert row["value"] > 0 or row["name"].startswith("reviews that waited")
         assert row["name"] in done.stdout
+
+
+def test_its_largest_profile_fits_into_a_config_map() -> None:
+    assert len(parse({"selectors": inputs.profile(10_000)}).selectors) == 10_000
