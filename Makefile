@@ -27,9 +27,8 @@ test: .venv/test.done .venv-func/test.done ## run all tests (or ARGS="tests/unit
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	$(BIN)/python -m pytest -n auto -m "not quiet" --durations=15 --cov --cov-report= --cov-fail-under=0
-	$(BIN)/python -m pytest -m quiet --cov --cov-append --cov-report=term \
-	  $(shell grep -rl --include='test_*.py' mark.quiet tests)
+	$(BIN)/python -m pytest -n auto -m "not quiet" --durations=15 --cov --cov-report=term
+	$(BIN)/python -m pytest -m quiet $(shell grep -rl --include='test_*.py' mark.quiet tests)
 endif
 
 fuzz: .venv/test.done ## run the property tests with EXAMPLES (10) times as many examples, and fuzz for SECONDS (600)

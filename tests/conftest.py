@@ -60,8 +60,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two for each core, since many tests wait for something, and one for that which only waits."""
-    return min(2 * (os.cpu_count() or 1) + 1, 16)
+    """Two for each core and two more, since many tests wait for something."""
+    return min(2 * (os.cpu_count() or 1) + 2, 16)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
