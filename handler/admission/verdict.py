@@ -18,7 +18,6 @@ __all__ = ["LONGEST_FACT", "Verdict", "facts_of"]
 LONGEST_FACT = 253
 """The most characters of a fact in the log: as many as a name may have."""
 
-
 _ALLOWED = Response().encoded()
 
 

@@ -25,7 +25,7 @@ Document = dict[str, Any]
 KUBECTL = {"GOGC": "off"}
 """For its environment: it ends before Go's garbage collector would be of use."""
 
-# It would read the schemas again for each document.
+# Otherwise it reads the schemas again for each document.
 kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
 
 needs_kubectl = pytest.mark.skipif(

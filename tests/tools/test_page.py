@@ -167,7 +167,7 @@ def new_page(browser: Any, language: str) -> Any:
     context = browser.new_context(locale=LOCALES[language])
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = context.new_page()
-    # Once the page that was there before stores nothing any more.
+    # Not before the page is opened: until then, the last one may still store something.
     page.add_init_script(
         "if (window.name === 'new') { localStorage.clear(); sessionStorage.clear(); name = ''; }"
     )
@@ -466,7 +466,7 @@ def test_a_whole_object_can_be_pasted(
     page.on_the_virtual_node()
     label = page.page.get_by_label(page.say("labelsOf", "default"))
     playwright_api.expect(label).to_have_value("team=a")
-    for _ in range(4):  # two, unless what is typed at a time is more than one step of the history
+    for _ in range(4):  # two steps, or more if the editor has not grouped them
         if page.text("selectors") != before:
             page.editor("selectors").press("Control+z")
     assert page.text("selectors") == before

@@ -10,7 +10,7 @@ from local import local
 from reviews import PROFILE
 from server import review_of
 
-MOST = 2 * 2**20  # bytes: twice what is kept, for what is around it
+MOST = 2**20  # bytes: four times what is kept, for what is around it
 
 
 @pytest.mark.no_cover
