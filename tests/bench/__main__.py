@@ -14,7 +14,7 @@ from pathlib import Path
 
 import go
 
-from . import cold, deployed, planning, plot, scale, throughput, wrk
+from . import cold, creation, deployed, planning, plot, scale, throughput, wrk
 from .results import HEADING, Plan, Results
 
 __all__ = ["main"]
@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run all measurements, or the selected ones."""
     parts = {
         "deployed": deployed,
+        "creation": creation,
         "throughput": throughput,
         "scale": scale,
         "cold": cold,

@@ -10,7 +10,7 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
@@ -19,9 +19,12 @@ import go
 import trustme
 
 from . import inputs, load, targets, wrk
-from .results import Plan, Results
+from .results import Plan, Results, shuffled
 
-__all__ = ["measure"]
+__all__ = ["GO", "measure", "servers"]
+
+GO = "Go, constant"
+"""The name of the Go server that returns a constant patch."""
 
 _SELECTORS = 10
 _KEPT = 25  # idle connections that an API server keeps per webhook
@@ -34,34 +37,44 @@ _Measure = Callable[[targets.Target], load.Load]
 def measure(plan: Plan, results: Results, folder: Path) -> None:
     """Add rows for kept connections and for bursts."""
     body = inputs.review(inputs.SMALL, "app-4")
+    folder = folder / "deployed"
+    with servers(folder, body) as found:
+        for scenario, one in _scenarios(plan, folder, body).items():
+            _compare(scenario, one, plan, results, found)
+        for name, server in found.items():
+            results.add(f"resident, {name}", "MB", [server.resident()])
+
+
+@contextlib.contextmanager
+def servers(folder: Path, body: bytes) -> Iterator[Mapping[str, targets.Target]]:
+    """Run all servers, with a certificate in ``tls`` of the folder, once they answer the review."""
+    folder.mkdir()
     settings = {
         "ECI_PROFILE_PROVIDER": "file",
-        "ECI_PROFILE_FILE": str(inputs.config_map(folder / "deployed.json", _SELECTORS)),
+        "ECI_PROFILE_FILE": str(inputs.config_map(folder / "profile.json", _SELECTORS)),
         "ECI_PROFILE_TLS_DIR": str(_certificate(folder / "tls")),
     }
-    python = (sys.executable, "-m")
-    programs: dict[str, tuple[str, ...]] = {
-        "deployed": targets.DEPLOYED,
-        "before": (*python, "bench.before"),
-        "nothing": (*python, "bench.nothing"),
-    }
-    if go.present():
-        programs["Go, constant"] = (go.build(Path(__file__).with_name("constant.go"), folder),)
-    else:
-        print("Go is not installed: skipping the Go server and bursts")
+    found: dict[str, targets.Target] = {}
     with contextlib.ExitStack() as stack:
-        servers = {
-            name: stack.enter_context(
-                targets.running(program, settings, folder / f"{name.split(',')[0]}.log")
-            )
-            for name, program in programs.items()
-        }
-        for server in servers.values():
+
+        def run(name: str, program: tuple[str, ...], more: Mapping[str, str]) -> targets.Target:
+            log = folder / f"{name.split(',')[0]}.log"
+            server = stack.enter_context(targets.running(program, {**settings, **more}, log))
             server.first_answer(body)
-        for scenario, one in _scenarios(plan, folder, body).items():
-            _compare(scenario, one, plan, results, servers)
-        for name, server in servers.items():
-            results.add(f"resident, {name}", "MB", [server.resident()])
+            return server
+
+        found["deployed"] = deployed = run("deployed", targets.DEPLOYED, {})
+        for name in ("before", "nothing"):
+            found[name] = run(name, (sys.executable, "-m", f"bench.{name}"), {})
+        if go.present():
+            # The same patch: applying it takes an API server time, too.
+            review = json.loads(deployed.ask("POST", "/mutate", body)[1])
+            patch = {"PATCH": review["response"]["patch"]}
+            program = go.build(Path(__file__).with_name("constant.go"), folder)
+            found[GO] = run(GO, (program,), patch)
+        else:
+            print("Go is not installed: skipping the Go server and bursts")
+        yield found
 
 
 def _scenarios(plan: Plan, folder: Path, body: bytes) -> Mapping[str, _Measure]:
@@ -129,7 +142,7 @@ def _compare(
 ) -> None:
     found: dict[str, list[load.Load]] = {name: [] for name in servers}
     for number in range(plan.rounds):
-        for name, server in servers.items():
+        for name, server in shuffled(servers.items(), number):
             done = one(server)
             found[name].append(done)
             results.loads.append(
@@ -137,7 +150,7 @@ def _compare(
             )
     title = f"TLS, {scenario}"
     deployed, before = found["deployed"], found["before"]
-    limit = "Go, constant" if "Go, constant" in found else "nothing"
+    limit = GO if GO in found else "nothing"
     results.add(
         f"CPU / before: {title}",
         "",

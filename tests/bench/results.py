@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from random import Random
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["HEADING", "Goal", "Plan", "Results", "Row"]
+__all__ = ["HEADING", "Goal", "Plan", "Results", "Row", "shuffled"]
+
+_Item = TypeVar("_Item")
 
 HEADING = f"{'':75} {'median':>9} {'lowest':>9} {'highest':>9}  goal"
 """Header of the printed table."""
@@ -95,3 +98,10 @@ class Results:
             for row in self.rows
         ]
         return {"rows": rows, "loads": self.loads}
+
+
+def shuffled(items: Iterable[_Item], round_number: int) -> list[_Item]:
+    """Return the items in another order each round: what ran before has an effect."""
+    ordered = list(items)
+    Random(round_number).shuffle(ordered)  # noqa: S311
+    return ordered

@@ -7,16 +7,19 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from math import ceil, inf
 from pathlib import Path
 
 from .load import TICK, Load
 from .targets import Target
 
-__all__ = ["present", "run"]
+__all__ = ["To", "present", "run"]
 
 _FOUND = re.compile(
-    r"50% +([\d.]+)(us|ms|s)\n.*99% +([\d.]+)(us|ms|s)\n +(\d+) requests in +([\d.]+)(us|ms|s)",
+    r"50% +([\d.]+)(us|ms|s) *\n.*99% +([\d.]+)(us|ms|s) *\n"
+    r" +(\d+) requests in +([\d.]+)(us|ms|s)",
     re.DOTALL,
 )
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
@@ -28,6 +31,14 @@ file:close()
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 """
+
+
+@dataclass(frozen=True, slots=True)
+class To:
+    """Where to post to instead of the server that is measured."""
+
+    url: str
+    headers: Mapping[str, str]
 
 
 def present() -> bool:
@@ -43,11 +54,13 @@ def run(
     seconds: float,
     folder: Path,
     close: bool = False,
+    to: To | None = None,
 ) -> Load:
     """Post the body from one thread. With ``close``, each request uses a new connection.
 
-    New connections resume TLS sessions, unlike those of an API server. Raises RuntimeError if a
-    response is not 200.
+    New connections resume TLS sessions, unlike those of an API server. The CPU time is that of the
+    target also if another server is asked, which calls it. Raises RuntimeError if a response is an
+    error.
     """
     review, script = folder / "review.json", folder / "post.lua"
     review.write_bytes(body)
@@ -57,7 +70,10 @@ def run(
     if close:
         command += ["-H", "Connection: close"]
     scheme = "https" if target.tls else "http"
-    command.append(f"{scheme}://127.0.0.1:{target.port}/mutate")
+    to = to or To(f"{scheme}://127.0.0.1:{target.port}/mutate", {})
+    for header in to.headers.items():
+        command += ["-H", ": ".join(header)]
+    command.append(to.url)
     cpu = target.cpu()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
