@@ -226,7 +226,8 @@ install() {
     >"$work/namespaces"
   grep -q "^$PROFILE_NAMESPACE " "$work/namespaces" ||
     fail "PROFILE_NAMESPACE: there is no namespace $PROFILE_NAMESPACE; create it first"
-  PROFILE_NAME=$PROFILE_NAME PROFILE_NAMESPACE=$PROFILE_NAMESPACE "$here/preflight.sh" "$work"
+  PROFILE_NAME=$PROFILE_NAME PROFILE_NAMESPACE=$PROFILE_NAMESPACE COMPONENTS=$COMPONENTS \
+    "$here/preflight.sh" "$work"
   ! chosen effects-at-binding ||
     say "effects at binding: Kubernetes before 1.35 adds their annotations, but not their labels"
   # The registration selects by this label, which Kubernetes sets since 1.21.

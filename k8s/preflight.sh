@@ -1,13 +1,13 @@
 #!/bin/sh
-# Looks at kubectl's current cluster before install.sh writes anything: which virtual nodes there
-# are, whether another component reads the same profile, and whether this is the right cluster.
-# Reads only. docs/en/install.md explains FORCE and YES.
-#   PROFILE_NAME=... PROFILE_NAMESPACE=... [FORCE=1] [YES=1] preflight.sh DIRECTORY
+# Looks at kubectl's current cluster before install.sh writes anything: whether its version needs a
+# component, which virtual nodes there are, whether another component reads the same profile, and
+# whether this is the right cluster. Reads only. docs/en/install.md explains FORCE and YES.
+#   PROFILE_NAME=... PROFILE_NAMESPACE=... [COMPONENTS=...] [FORCE=1] [YES=1] preflight.sh DIRECTORY
 # If the profile does not exist yet and its default does not fit the virtual nodes, leaves a
 # kustomize component in DIRECTORY/virtual-node that sets the key virtualNode.
 set -eu
 directory=$1
-FORCE=${FORCE:-} YES=${YES:-}
+COMPONENTS=${COMPONENTS:-} FORCE=${FORCE:-} YES=${YES:-}
 namespace=$PROFILE_NAMESPACE name=$PROFILE_NAME
 default='{"nodeSelector":{"k8s.aliyun.com/vnode":"true"},"tolerations":[{"key":"k8s.aliyun.com/vnode","operator":"Equal","value":"true","effect":"NoSchedule"}]}'
 
@@ -15,6 +15,24 @@ say() { echo "==> $*"; }
 fail() {
   echo "install.sh: $*" >&2
   exit 1
+}
+
+# Without the component for an older cluster, applying would fail half-way.
+look_at_version() {
+  minor=$(kubectl get --raw /version | sed -n 's/.*"minor": *"\([0-9]*\).*/\1/p')
+  if [ -z "$minor" ] || [ "$minor" -ge 27 ]; then
+    return
+  elif [ "$minor" -ge 21 ]; then
+    needed=before-1.27
+  elif [ "$minor" -ge 16 ]; then
+    needed=before-1.21
+  else
+    needed=before-1.16
+  fi
+  case " $COMPONENTS " in
+  *" $needed "*) ;;
+  *) fail "COMPONENTS: Kubernetes 1.$minor needs $needed (docs/en/install.md#older-clusters-and-other-components)" ;;
+  esac
 }
 
 # One line for each virtual node: the label k8s.aliyun.com/vnode, the label type, the name of the
@@ -178,6 +196,7 @@ confirm() {
   esac
 }
 
+look_at_version
 look_at_nodes
 look_for_others
 confirm

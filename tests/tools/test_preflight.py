@@ -353,3 +353,27 @@ def test_a_yes_is_a_word_or_a_variable(answer: str, cluster: APIServer, tmp_path
     code, out = at_a_terminal(preflight(tmp_path), cluster, tmp_path, answer, **given)
     assert code == 0, out
     assert ("Install into this cluster?" in out) == bool(answer)
+
+
+@pytest.mark.parametrize(
+    ("minor", "component"),
+    [("15", "before-1.16"), ("20", "before-1.21"), ("21", "before-1.27"), ("26+", "before-1.27")],
+)
+def test_an_older_cluster_needs_a_component(
+    cluster: APIServer, tmp_path: Path, minor: str, component: str
+) -> None:
+    cluster.version["minor"] = minor
+    was = copy.deepcopy(cluster.objects)
+    failed = install(cluster, tmp_path, COMPONENTS="effects-at-binding")
+    assert failed.returncode == 1
+    assert failed.stderr.startswith(
+        f"install.sh: COMPONENTS: Kubernetes 1.{minor[:2]} needs {component} "
+    )
+    assert cluster.objects == was
+    assert "virtual node" in looked_at(cluster, tmp_path, COMPONENTS=f"a {component} b")
+
+
+@pytest.mark.parametrize("minor", ["27", "100", ""])
+def test_other_clusters_need_none(cluster: APIServer, tmp_path: Path, minor: str) -> None:
+    cluster.version["minor"] = minor
+    assert "virtual node" in looked_at(cluster, tmp_path)
