@@ -155,6 +155,7 @@ class _Serving:
             _log.error("requests were not finished", extra={"seconds": _FINISH})
 
     def _stop(self, number: int) -> None:
+        _log.info("stopping", extra={"signal": signal.Signals(number).name})
         if number != signal.SIGTERM or self._function.stopping:
             self._end.set()
         self._function.stop()

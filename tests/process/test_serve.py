@@ -434,6 +434,8 @@ def test_immediate_shutdown(signals: Sequence[int], log: Path) -> None:
             server.process.send_signal(number)
             time.sleep(0.3)
         assert server.process.wait(5) == 0
+        lines = [line for line in server.log_lines() if line["message"] == "stopping"]
+        assert [line["signal"] for line in lines] == [signal.Signals(each).name for each in signals]
 
 
 def failed_start(**settings: str) -> str:
