@@ -99,12 +99,8 @@ def load(
             thread.join()
 
 
-def test_the_end_of_the_certificate_in_use_is_a_metric(
-    secret: Secret, log: Path, tmp_path: Path
-) -> None:
+def test_the_end_of_the_certificate_in_use_is_a_metric(secret: Secret, log: Path) -> None:
     name = "eci_profile_certificate_expiry_timestamp_seconds"
-    with container(FILE, tmp_path / "plain.log") as server:
-        assert server.metric(name) == 0
     with serving(secret, log) as server:
         wait_until(lambda: server.metric(name) == ends(server))
         renewed = secret.ca.issue_cert(
@@ -131,13 +127,17 @@ def talk_on_kept(server: Server, done: threading.Event, least: int, pause: float
     while count < least or not done.is_set():
         with contextlib.closing(server.connect()) as connection:
             connection.connect()
-            connection.auto_open = 0  # fail on a closed connection
             more = True
             while more and (count < least or not done.is_set()):
-                reply = send(connection)
-                assert reply.status == 200
+                connection.sock.sendall(HEAD + BODY)
+                reply = connection.sock.recv(2**16)  # http.client takes five times as long
+                while not reply.endswith(b"}}"):
+                    part = connection.sock.recv(2**16)
+                    assert part
+                    reply += part
+                assert reply.startswith(b"HTTP/1.1 200 ")
                 count += 1
-                more = reply.headers.get("connection") != "close"
+                more = b"connection: close" not in reply
                 time.sleep(pause)
     return count
 
@@ -149,9 +149,9 @@ def talk_on_fresh(server: Server, done: threading.Event, least: int) -> int:
     while count < least or not done.is_set():
         plain = socket.create_connection(("127.0.0.1", server.port), timeout=10)
         with contextlib.closing(server.connect()) as connection, plain:
-            time.sleep(0.04)
+            time.sleep(0.08)
             connection.sock = server.tls.wrap_socket(plain, server_hostname="localhost")
-            time.sleep(0.04)
+            time.sleep(0.08)
             assert send(connection).status == 200
             count += 1
     return count
@@ -161,7 +161,7 @@ def talk_on_fresh(server: Server, done: threading.Event, least: int) -> int:
 @pytest.mark.parametrize("client_ca", [False, True], ids=["granian", "uvicorn"])
 def test_certificates_are_replaced_under_load(client_ca: bool, secret: Secret, log: Path) -> None:
     """Without a failed request. On granian, at least 5000 of them on 8 kept connections."""
-    least, pause = (200, 0.05) if client_ca else (640, 0.015)
+    least, pause = (150, 0.05) if client_ca else (640, 0.012)
     kept: list[int] = []
     fresh: list[int] = []
     settings = {"ECI_PROFILE_LOG_LEVEL": "warning"}
@@ -172,11 +172,11 @@ def test_certificates_are_replaced_under_load(client_ca: bool, secret: Secret, l
             server.tls = secret.client(secret.ca.issue_cert("kube-apiserver"))
         with (
             load(lambda done: kept.append(talk_on_kept(server, done, least, pause)), 8) as of_kept,
-            load(lambda done: fresh.append(talk_on_fresh(server, done, 100)), 8) as of_fresh,
+            load(lambda done: fresh.append(talk_on_fresh(server, done, 50)), 8) as of_fresh,
         ):
             time.sleep(0.5)
             assert serial(server) == secret.serial
-            for _ in range(4):
+            for _ in range(3):
                 renewed = replaced(secret, server)
                 time.sleep(0.5)
                 # No new connection gets the old certificate.
@@ -184,7 +184,7 @@ def test_certificates_are_replaced_under_load(client_ca: bool, secret: Secret, l
         assert of_kept + of_fresh == []
         assert len(kept) == len(fresh) == 8
         assert sum(kept) >= 5000 or client_ca
-        assert sum(fresh) >= 800
+        assert sum(fresh) >= 400
 
 
 @pytest.mark.no_cover
@@ -245,7 +245,7 @@ def test_go_loses_no_request_when_certificates_are_replaced(
     with serving(secret, log, ECI_PROFILE_LOG_LEVEL="warning") as server:
         url = f"https://localhost:{server.port}/mutate"
         arguments = [program, "-url", url, "-ca", str(ca), "-review", str(review)]
-        arguments += ["-every", "70ms", "-least", "5000"]
+        arguments += ["-every", "70ms", "-for", "5s", "-least", "2500"]
         with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as client:
             while client.poll() is None:
                 replaced(secret, server)
@@ -253,8 +253,8 @@ def test_go_loses_no_request_when_certificates_are_replaced(
             assert client.stdout
             found = json.load(client.stdout)
     assert found["failures"] == []
-    assert found["answered"] >= 5000
-    assert found["connections"] >= 200
+    assert found["answered"] >= 2500
+    assert found["connections"] >= 100
 
 
 def test_a_mismatched_key_pair_is_not_loaded(secret: Secret, log: Path) -> None:
@@ -356,7 +356,7 @@ def test_sigterm_under_load_loses_no_request(secret: Secret, tmp_path: Path) -> 
     served: list[Server] = []
 
     with (
-        serving(secret, tmp_path / "1.log", ECI_PROFILE_DRAIN="3") as leaving,
+        serving(secret, tmp_path / "1.log", ECI_PROFILE_DRAIN="2") as leaving,
         serving(secret, tmp_path / "2.log") as staying,
     ):
         out_of_service = threading.Event()
@@ -372,7 +372,7 @@ def test_sigterm_under_load_loses_no_request(secret: Secret, tmp_path: Path) -> 
                         reply = send(connection)
                         assert checked(reply, REVIEW)["patch"]
                         served.append(server)
-                        time.sleep(0.01)
+                        time.sleep(0.02)
                         closing = reply.headers.get("connection") == "close"
 
         with load(client) as failures:
@@ -384,11 +384,11 @@ def test_sigterm_under_load_loses_no_request(secret: Secret, tmp_path: Path) -> 
             assert leaving.request("GET", "/healthz").status == 200
             out_of_service.set()
             assert leaving.process.wait(10) == 0
-            assert 3 <= time.monotonic() - began < 6
+            assert 2 <= time.monotonic() - began < 5
             time.sleep(0.5)
         assert failures == []
-        assert served.count(leaving) > 200
-        assert served.count(staying) > 200
+        assert served.count(leaving) > 100
+        assert served.count(staying) > 100
 
 
 def refused(server: Server) -> bool:
@@ -495,7 +495,7 @@ KEYS: dict[str, tuple[Callable[[], Any], str, bytes, bool]] = {
         b"",
         True,
     ),
-    "RSA in PKCS#8": (lambda: rsa.generate_private_key(65537, 4096), "PKCS8", b"", True),
+    "RSA in PKCS#8": (lambda: rsa.generate_private_key(65537, 3072), "PKCS8", b"", True),
     "P-256 in SEC1": (
         lambda: ec.generate_private_key(ec.SECP256R1()),
         "TraditionalOpenSSL",
@@ -532,6 +532,7 @@ def self_signed(key: Any) -> x509.Certificate:
     )
 
 
+@pytest.mark.no_cover
 def test_supported_key_formats(secret: Secret, log: Path) -> None:
     """granian exits on a P-521 key; uvicorn accepts it, at startup and when files change."""
     client = secret.client()

@@ -84,6 +84,10 @@ def test_invalid_http_is_400(plain: Server) -> None:
     assert plain.post(REVIEW).status == 200
 
 
+def test_without_tls_no_certificate_ends(plain: Server) -> None:
+    assert plain.metric("eci_profile_certificate_expiry_timestamp_seconds") == 0
+
+
 def test_invalid_tls_is_logged_at_debug_level(secure: Server) -> None:
     def failures() -> int:
         return sum("handshake failed" in line["message"] for line in secure.log_lines())

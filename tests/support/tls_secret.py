@@ -48,7 +48,8 @@ class Secret:
 
     def client(self, certificate: trustme.LeafCert | None = None) -> ssl.SSLContext:
         """Return the TLS context of a client that trusts the certificate's issuer."""
-        context = ssl.create_default_context()
+        # Unlike create_default_context, it does not load the system's CAs, which takes 50 ms.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self.ca.configure_trust(context)
         if certificate:
             certificate.configure_cert(context)
