@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from apiserver import USER, APIServer
+from hosts import container
 from local import Local, local
 from server import (
     DATA,
@@ -25,7 +26,6 @@ from server import (
     checked,
     exchange,
     patch_of,
-    serving,
     wait_until,
 )
 
@@ -105,7 +105,7 @@ def test_a_burst_reads_each_node_once_and_each_pod_once(api: APIServer, tmp_path
     for pod in pods:
         put_pod(api, pod)
     nodes = [f"node-{number % 50}" for number in range(1000)]
-    with serving(settings_for(api, tmp_path), tmp_path / "server.log") as server:
+    with container(settings_for(api, tmp_path), tmp_path / "server.log") as server:
         with ThreadPoolExecutor(32) as threads, connections(server) as post:
             answers = list(threads.map(post, pods, nodes))
         for answer, node in zip(answers, nodes, strict=True):
@@ -335,7 +335,7 @@ def test_slow_pod_reads_do_not_delay_bindings_to_normal_nodes(
     names = [f"pod-{number}" for number in range(60)]
     for name in names:
         put_pod(api, name)
-    with serving(settings_for(api, tmp_path), tmp_path / "server.log") as server:
+    with container(settings_for(api, tmp_path), tmp_path / "server.log") as server:
         assert bound(server, node="worker") == []
         with api.fault("slow", PODS, delay=10), ThreadPoolExecutor(60) as threads:
             began = time.monotonic()

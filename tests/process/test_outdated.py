@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from server import ROOT, Server, serving, wait_until
+from hosts import container
+from server import ROOT, Server, wait_until
 
 GOOD = (ROOT / "k8s" / "sample" / "profile.yaml").read_text("utf-8")
 
@@ -28,7 +29,7 @@ def server(profile: Path) -> Iterator[Server]:
         "ECI_PROFILE_FILE": str(profile),
         "ECI_PROFILE_TTL": "0",
     }
-    with serving(settings, profile.with_name("server.log")) as server:
+    with container(settings, profile.with_name("server.log")) as server:
         yield server
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from server import ROOT, clean_environment, command
+from hosts import SERVE
+from server import ROOT, clean_environment, free_port
 
 from handler.settings import ServerSettings, Settings, described
 
@@ -15,8 +15,13 @@ from handler.settings import ServerSettings, Settings, described
 def ends(**settings: str) -> str:
     """Return the startup error; unit/test_file.py has every case."""
     ended = subprocess.run(
-        [*command(), "--port", "1"],
-        env={**clean_environment(), "HOME": "/nonexistent", **settings},
+        SERVE,
+        env={
+            **clean_environment(),
+            "HOME": "/nonexistent",
+            "PORT": str(free_port()),
+            **settings,
+        },
         cwd=ROOT,
         capture_output=True,
         timeout=60,
@@ -45,7 +50,7 @@ def test_an_invalid_setting(settings: dict[str, str], words: list[str]) -> None:
 def test_help_lists_the_settings_and_arguments_are_rejected() -> None:
     def printed(argument: str, code: int) -> str:
         ended = subprocess.run(
-            [sys.executable, "-m", "handler.serve", argument],
+            [*SERVE, argument],
             env=clean_environment(),
             cwd=ROOT,
             stdout=subprocess.PIPE,

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from clients import FILE
 from cryptography import x509
 from front import (
     INTERVAL,
@@ -30,8 +31,9 @@ from front import (
     send,
     strict,
 )
+from hosts import container
 from manifests import K8S, built, needs_kubectl, only
-from server import DATA, ROOT, Server, clean_environment, free_port, serving, wait_until
+from server import DATA, ROOT, Server, clean_environment, free_port, wait_until
 
 SAMPLE = K8S / "sample" / "profile.yaml"
 
@@ -92,13 +94,9 @@ def test_a_ca_that_ends_too_soon_is_replaced_and_stays_trusted(tls: Path, tmp_pa
         handshake(tls, old / "bundle.crt")
 
 
-@pytest.fixture
-def function(log: Path) -> Iterator[Server]:
-    settings = {
-        "ECI_PROFILE_PROVIDER": "file",
-        "ECI_PROFILE_FILE": str(SAMPLE),
-    }
-    with serving(settings, log) as server:
+@pytest.fixture(scope="module")
+def function(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with container(FILE, tmp_path_factory.mktemp("function") / "server.log") as server:
         yield server
 
 
