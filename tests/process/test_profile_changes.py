@@ -70,7 +70,7 @@ def environment(api: APIServer, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def server(environment: dict[str, str], log: Path) -> Iterator[Server]:
-    with serving(environment, log) as server:
+    with container(environment, log) as server:
         assert in_force(server) == "v0"
         yield server
 
@@ -156,16 +156,19 @@ def test_a_1_mib_profile_with_ten_thousand_selectors_is_used(
     assert function.metric("eci_profile_profile_selectors") == 10_001
 
 
-def delays(server: Server, seconds: float) -> list[float]:
-    """Send reviews one after another and return how long each took."""
+def delays(server: Server, seconds: float, selector: str = "none") -> list[float]:
+    """Send reviews one after another, at most until one matches; return how long each took."""
     body = json.dumps(review_of(POD)).encode()
     found = []
     with contextlib.closing(server.connect()) as connection:
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        matched = False
+        while time.monotonic() < end and not matched:
             began = time.perf_counter()
-            assert exchange(connection, "POST", "/mutate", body).status == 200
+            reply = exchange(connection, "POST", "/mutate", body)
             found.append(time.perf_counter() - began)
+            assert reply.status == 200
+            matched = selector.encode() in reply.body
             time.sleep(0.001)
     return found
 
@@ -182,12 +185,13 @@ def test_no_review_waits_while_ten_thousand_selectors_load(tmp_path: Path) -> No
             }
             for each in range(count)
         ]
+        many += json.loads(version(number))
         # PyYAML would take longer to write it than the server to read it.
         head = "kind: ConfigMap\nmetadata: {name: eci-profile}\ndata:\n  selectors: |\n"
         return f"{head}    {json.dumps(many)}\n"
 
     profile = tmp_path / "profile.yaml"
-    profile.write_text(written(0, 1))
+    profile.write_text(written(0, 0))
     longest = []  # of up to three times, because other load on the machine doesn't count
     # The profile is refreshed a tenth of the TTL before it expires, which exceeds the load time.
     environment = {
@@ -199,9 +203,9 @@ def test_no_review_waits_while_ten_thousand_selectors_load(tmp_path: Path) -> No
         assert server.post(review_of(POD)).status == 200
         usual = max(delays(server, 1))
         for number in range(1, 4):
-            (tmp_path / "new.yaml").write_text(written(number, 10_000))
+            (tmp_path / "new.yaml").write_text(written(number, 9_999))
             (tmp_path / "new.yaml").replace(profile)
-            longest.append(max(delays(server, 3.5)))
+            longest.append(max(delays(server, 4, f'"v{number}"') + delays(server, 0.3)))
             assert server.metric("eci_profile_profile_selectors") == 10_000
             if longest[-1] < 0.025 + 2 * usual:
                 return
@@ -217,7 +221,7 @@ def test_during_edits_each_response_belongs_to_one_version(api: APIServer, serve
         try:
             while not done.is_set():
                 seen.append(in_force(server))
-                time.sleep(0.005)
+                time.sleep(0.01)
         except BaseException as error:  # reported by the assertion below
             failures.append(error)
 
@@ -236,9 +240,9 @@ def test_during_edits_each_response_belongs_to_one_version(api: APIServer, serve
     assert len(set(seen)) > 10
 
 
-def test_a_thousand_namespaces_are_not_mixed_up(api: APIServer, function: Local) -> None:
+def test_hundreds_of_namespaces_are_not_mixed_up(api: APIServer, function: Local) -> None:
     put(api, BY_NAMESPACE)
-    names = [f"team-{number * 7919 % 1000}" for number in range(1000)]
+    names = [f"team-{number * 7919 % 300}" for number in range(300)]
     for number, name in enumerate(names):
         api.put_namespace(name, {"eci": str(number % 2 == 0).lower()})
     api.put_namespace("team-a", {"eci": "false"})
