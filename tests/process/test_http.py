@@ -6,7 +6,6 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -252,16 +251,3 @@ def test_no_name_can_forge_a_log_line(server: Server) -> None:
         review_of({"metadata": {"name": 'x"}\n{"level": "ERROR"}', "labels": {"eci": "true"}}})
     )
     assert len(server.log_lines()) == before + 1
-
-
-def test_two_workers_give_the_same_responses(tmp_path: Path) -> None:
-    settings = {
-        "ECI_PROFILE_PROVIDER": "file",
-        "ECI_PROFILE_FILE": "k8s/sample/profile.yaml",
-        "WORKERS": "2",
-    }
-    pod = {"metadata": {"name": "train", "namespace": "batch", "labels": {"gpu": "a"}}, "spec": {}}
-    with serving(settings, tmp_path / "server.log") as server:
-        review = review_of(pod)
-        patches = {checked(server.post(review), review)["patch"] for _ in range(50)}
-        assert len(patches) == 1

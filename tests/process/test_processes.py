@@ -17,7 +17,7 @@ from hosts import container
 from server import Server, checked, exchange, serving, wait_until
 
 CLIENTS = 8
-PAUSE = 0.01  # seconds that each client waits after a response
+PAUSE = 0.02  # seconds that each client waits after a response
 
 
 def workers(server: Server, count: int) -> list[int]:
@@ -37,6 +37,7 @@ class Load:
         self._server = server
         self._done = threading.Event()
         self._threads = [threading.Thread(target=self._client) for _ in range(CLIENTS)]
+        self.patches: set[str] = set()
         self.answered: list[float] = []
         self.failed: list[float] = []
 
@@ -45,7 +46,7 @@ class Load:
         while not self._done.is_set():
             try:
                 reply = exchange(connection, "POST", "/mutate", BODY)
-                assert "patch" in checked(reply, REVIEW)
+                self.patches.add(checked(reply, REVIEW)["patch"])
                 self.answered.append(time.monotonic())
                 time.sleep(PAUSE)
             except (OSError, http.client.HTTPException):  # noqa: PERF203
@@ -76,6 +77,7 @@ def test_a_killed_worker_loses_only_its_current_reviews(count: int, log: Path) -
             os.kill(before[0], signal.SIGKILL)
             time.sleep(2)
         assert len(load.failed) <= CLIENTS
+        assert len(load.patches) == 1  # from each worker
         back = min(moment for moment in load.answered if moment > max(load.failed, default=killed))
         assert back - killed < 1
         assert before[0] not in workers(server, count)
