@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -212,7 +213,8 @@ class ServerSettings:
         return settings
 
 
-def described(form: type[Settings | ServerSettings]) -> dict[str, Setting]:
+@functools.cache
+def described(form: type[Settings | ServerSettings]) -> Mapping[str, Setting]:
     """Return the settings by field, with the variable and the default of each, in Markdown."""
     found, hints = {}, get_type_hints(form, include_extras=True)
     for field in fields(form):
@@ -242,7 +244,7 @@ def _check_names(environment: Mapping[str, str]) -> None:
 
 
 def _read(form: type[_Form], environment: Mapping[str, str]) -> _Form:
-    settings = described(form)
+    settings = described(form)  # type: ignore[arg-type]  # the form can be hashed
     written = {
         field: value
         for field, setting in settings.items()
