@@ -14,7 +14,7 @@ MOST = 2**20  # bytes: four times what is kept, for what is around it
 
 
 @pytest.mark.no_cover
-@pytest.mark.parametrize(("pods", "size"), [(1_000, 5_000), (100, 50_000)])
+@pytest.mark.parametrize(("pods", "size"), [(400, 5_000), (40, 50_000)])
 def test_many_different_pods_take_little_memory(pods: int, size: int, profile: Path) -> None:
     profile.write_text(PROFILE)
     settings = {"ECI_PROFILE_PROVIDER": "file", "ECI_PROFILE_FILE": str(profile)}
@@ -33,7 +33,7 @@ def test_many_different_pods_take_little_memory(pods: int, size: int, profile: P
             for number in range(pods):
                 post(number)
             function.pass_time(1)
-            kept, _ = tracemalloc.get_traced_memory()
+            _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-    assert kept < MOST
+    assert peak < MOST
