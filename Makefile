@@ -31,8 +31,8 @@ else
 	$(BIN)/python -m pytest -m quiet $(shell grep -rl --include='test_*.py' mark.quiet tests)
 endif
 
-fuzz: .venv/test.done ## run the property tests with EXAMPLES (10) times as many examples, and fuzz for SECONDS (600)
-	EXAMPLES=$(or $(EXAMPLES),10) $(BIN)/python -m pytest $(shell grep -l 'import examples' tests/unit/*.py)
+fuzz: .venv/test.done ## run the property tests with EXAMPLES (25) times as many examples, and fuzz for SECONDS (600)
+	EXAMPLES=$(or $(EXAMPLES),25) $(BIN)/python -m pytest $(shell grep -l 'import examples' tests/unit/*.py)
 	$(BIN)/python tests/load/fuzz.py reviews .fuzz/reviews -max_total_time=$(or $(SECONDS),600)
 	$(BIN)/python tests/load/fuzz.py profiles .fuzz/profiles -max_total_time=$(or $(SECONDS),600)
 

@@ -33,13 +33,13 @@ def function() -> Iterator[Local]:
         assert function.log_lines() == []
 
 
-@settings(max_examples=examples(1000), deadline=None, suppress_health_check=SHARED)
+@settings(max_examples=examples(500), deadline=None, suppress_health_check=SHARED)
 @given(reviews_with_a_wrong_value)
 def test_a_wrong_value_in_any_field_gets_a_response(function: Local, review: Any) -> None:
     answered_or_refused(function, review)
 
 
-@settings(max_examples=examples(500), deadline=None, suppress_health_check=SHARED)
+@settings(max_examples=examples(250), deadline=None, suppress_health_check=SHARED)
 @given(no_reviews)
 def test_any_body_that_is_not_a_review_is_400(function: Local, body: bytes) -> None:
     assert function.request("POST", "/", body).status == 400

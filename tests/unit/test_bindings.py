@@ -517,7 +517,7 @@ PLACES = [path for path in paths(VIRTUAL) if path]
 
 
 @pytest.mark.no_cover  # which takes several times as long
-@settings(max_examples=examples(250), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(PLACES), json_values, st.booleans())
 def test_any_value_in_any_field_gets_an_answer(
     cluster: Cluster, path: tuple[Any, ...], value: Any, remove: bool

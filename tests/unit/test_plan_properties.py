@@ -150,7 +150,7 @@ templates = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(150))
 @given(profiles, profiles, unsupported, templates, maps, uids)
 def test_pods_of_a_workload(
     old: Any, edited: Any, unsupported: str, template: Any, namespace_labels: Any, uids: list[str]
@@ -173,7 +173,7 @@ def test_pods_of_a_workload(
             assert inventory == differs(template, "1", namespace_labels, current, new)
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(150))
 @given(
     profiles,
     profiles,
@@ -193,7 +193,7 @@ def test_a_pod_that_went_through_the_function_is_decided_as_it_came(
     assert planned(current, new, namespace_labels, {"kind": "Pod", **created}) == expected
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(150))
 @given(profiles, profiles, templates, maps)
 def test_effects_at_binding_count_too(
     old: Any, edited: Any, template: Any, namespace_labels: Any

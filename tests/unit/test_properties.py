@@ -157,7 +157,7 @@ def test_the_patch_applies_and_keeps_existing_values(
     assert kept(after, before)
 
 
-@settings(max_examples=examples(250))
+@settings(max_examples=examples(100))
 @given(profiles.map(without_feeding), pods, maps)
 def test_a_second_pass_gives_no_patch(profile: Any, pod: Any, namespace_labels: Any) -> None:
     after = jsonpatch.apply_patch(pod, patch_of(answer(profile, pod, namespace_labels)))
@@ -194,7 +194,7 @@ drawn_profiles = st.tuples(
 )
 
 
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(40))
 @given(
     drawn_profiles,
     st.lists(pods, min_size=2, max_size=2),
@@ -256,7 +256,7 @@ sides = st.tuples(maybe(requirements), maybe(requirements)).filter(
 )
 
 
-@settings(max_examples=examples(500))
+@settings(max_examples=examples(200))
 @given(st.lists(sides, max_size=8), maps, maps)
 def test_the_index_agrees_with_the_plain_definition(
     sides: list[tuple[Any, Any]], pod_labels: dict[str, str], namespace_labels: dict[str, str]
