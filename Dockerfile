@@ -1,8 +1,8 @@
 # The image for a Deployment, Knative and OpenFaaS. It serves HTTP on PORT (8080), or HTTPS (8443)
 # with the certificate in ECI_PROFILE_TLS_DIR. It writes nothing and needs no shell.
 
-# A whole reference, so that it can be a mirror's: any image with Python 3.10 or later, with venv,
-# on the PATH.
+# A whole reference, so that it can be a mirror's: any image with Python 3.10 or later on the PATH,
+# with venv, and pip 22.3 or later.
 ARG BASE=docker.io/library/python:3.13.16-slim-trixie
 
 FROM ${BASE} AS build
@@ -11,9 +11,10 @@ ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_TRUSTED_HOST
 COPY requirements.txt /
-RUN ["python", "-m", "venv", "/venv"]
-RUN ["/venv/bin/pip", "install", "--no-cache-dir", "--disable-pip-version-check", "-r", "requirements.txt"]
-RUN ["/venv/bin/pip", "uninstall", "--quiet", "--yes", "pip", "setuptools"]
+RUN ["python", "-m", "venv", "--without-pip", "/venv"]
+# Without dependencies, since all are pinned.
+RUN ["python", "-m", "pip", "--python", "/venv", "install", "--no-deps", "--no-cache-dir", \
+"--disable-pip-version-check", "-r", "requirements.txt"]
 COPY handler /app/handler
 # Now, for at run time there is nowhere to write it.
 RUN ["python", "-m", "compileall", "-q", "/app"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ import jsonschema
 import pytest
 import yaml
 from cli import run
+from packaging.requirements import Requirement
 from server import DATA, ROOT, clean_environment
 
 from handler.version import VERSION
@@ -92,11 +94,28 @@ def test_the_hook_of_pre_commit_names_a_script_and_profiles() -> None:
         assert bool(re.search(hook["files"], path)) == taken
 
 
-def test_all_hosts_have_the_same_versions() -> None:
-    def pins(path: str) -> set[str]:
-        lines = (ROOT / path).read_text().splitlines()
-        return {line for line in lines if "==" in line}
+def pins(path: str) -> set[str]:
+    lines = (ROOT / path).read_text().splitlines()
+    return {line for line in lines if "==" in line}
 
+
+def applies(requirement: Requirement) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+
+
+def test_what_is_pinned_needs_nothing_else() -> None:
+    """So an image needs no resolver, which would install the newest of what is not pinned."""
+    pinned = [each for each in map(Requirement, pins("requirements.txt")) if applies(each)]
+    names = {each.name for each in pinned}
+    for each in pinned:
+        for needed in map(Requirement, importlib.metadata.requires(each.name) or ()):
+            if applies(needed):
+                name = re.sub(r"[-_.]+", "-", needed.name).lower()
+                assert name in names, f"{each.name} needs {name}"
+                assert needed.specifier.contains(importlib.metadata.version(name))
+
+
+def test_all_hosts_have_the_same_versions() -> None:
     without_server = pins("handler/requirements.txt")
     assert without_server < pins("requirements.txt")
     assert without_server < pins("tests/func-requirements.txt")
