@@ -25,7 +25,7 @@ pytestmark = pytest.mark.no_cover  # coverage doubles the time; the cases cover 
 
 RECORD = "eci-profile/selectors"
 _RANDOM = random.Random(13)  # reproducible  # noqa: S311
-UIDS = [str(uuid.UUID(int=_RANDOM.getrandbits(128), version=4)) for _ in range(4_000)]
+UIDS = [str(uuid.UUID(int=_RANDOM.getrandbits(128), version=4)) for _ in range(10_000)]
 BOUND = 5  # standard deviations: exceeded by chance once in two million
 
 
