@@ -25,7 +25,8 @@ Document = dict[str, Any]
 KUBECTL = {"GOGC": "off"}
 """For its environment: it ends before Go's garbage collector would be of use."""
 
-# Otherwise it reads the schemas again for each document.
+# Otherwise it reads the schemas and the list of them again for each document.
+kubernetes_validate.utils.all_versions = cache(kubernetes_validate.utils.all_versions)
 kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
 
 needs_kubectl = pytest.mark.skipif(
@@ -78,7 +79,7 @@ CHOICES = (
         for component in ("before-1.27", "before-1.21", "before-1.16")
     ),
     Choice("external", url=URL, components=("before-1.16",)),
-    *(Choice(host, certs, components=(BINDING,)) for host in HOSTS for certs in CERTS),
+    *(Choice(host, certs, components=(BINDING,)) for host, certs in zip(HOSTS, CERTS, strict=True)),
     *(Choice(host, url=URL, components=(BINDING,)) for host in (*HOSTS[1:], "external")),
     *(
         Choice(host, components=components, profile="team-a/123")

@@ -15,6 +15,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from apiserver import APIServer, Grant, Request, asked, granted
+from local import local
 from manifests import (
     BINDING,
     CERTS,
@@ -45,7 +46,6 @@ from server import (
     patch_of,
     patched,
     review_of,
-    serving,
     wait_until,
 )
 
@@ -684,7 +684,7 @@ def _requests_of_the_function(api: APIServer, directory: Path, choice: Choice) -
         **choice.settings,
     }
     pod: Document = {"metadata": {"name": "web", "namespace": "team-a"}, "spec": {"containers": []}}
-    with serving(environment, directory / "server.log") as server:
+    with local(environment) as server:
         response = server.post(review_of(pod)).json["response"]
         api.put_pod("team-a", patched(pod, response))
         review = binding_of("team-a", "web", "vk")

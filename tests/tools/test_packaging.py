@@ -58,25 +58,30 @@ def test_funcs_scaffolding_can_install_the_function(installed: Path) -> None:
     assert {path.relative_to(installed / "function") for path in static} == page
 
 
+def printed(installed: Path, script: str, *arguments: str) -> str:
+    return subprocess.run(
+        [installed / "bin" / script, *arguments],
+        env={**clean_environment(), "PYTHONPATH": str(installed)},
+        cwd=DATA / "check",
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    ).stdout
+
+
 @pytest.mark.parametrize(
     ("script", "called"),
     [("eci-profile", "eci-profile"), ("kubectl-eci_profile", "kubectl eci-profile")],
 )
 def test_an_installation_has_the_command_line(script: str, called: str, installed: Path) -> None:
-    def printed(*arguments: str) -> str:
-        return subprocess.run(
-            [installed / "bin" / script, *arguments],
-            env={**clean_environment(), "PYTHONPATH": str(installed)},
-            cwd=DATA / "check",
-            capture_output=True,
-            encoding="utf-8",
-            check=True,
-        ).stdout
+    assert printed(installed, script, "--help").startswith(f"usage: {called} ")
+    assert printed(installed, script, "check", "--help").startswith(f"usage: {called} check ")
 
-    assert printed("--version") == f"{VERSION}\n"
-    assert printed("--help").startswith(f"usage: {called} ")
-    assert printed("check", "--help").startswith(f"usage: {called} check ")
-    assert printed("check", "doubts.yaml") == (DATA / "check/doubts.yaml.out").read_text("utf-8")
+
+def test_an_installation_has_what_the_command_line_reads(installed: Path) -> None:
+    assert printed(installed, "eci-profile", "--version") == f"{VERSION}\n"
+    checked = printed(installed, "eci-profile", "check", "doubts.yaml")
+    assert checked == (DATA / "check/doubts.yaml.out").read_text("utf-8")
 
 
 def test_the_hook_of_pre_commit_names_a_script_and_profiles() -> None:
