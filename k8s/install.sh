@@ -10,7 +10,6 @@ HOST=${HOST:-deployment} CERTS=${CERTS:-self-renewing} IMAGE=${IMAGE:-} URL=${UR
 COMPONENTS=${COMPONENTS:-} CA_BUNDLE=${CA_BUNDLE:-}
 PROFILE_NAME=${PROFILE_NAME:-eci-profile} PROFILE_NAMESPACE=${PROFILE_NAMESPACE:-kube-system}
 URL=${URL%/}
-profile='app.kubernetes.io/component=profile'
 registration='app.kubernetes.io/component=registration'
 by_job='' # not empty: a Job in the cluster creates the profile and the registrations
 
@@ -221,20 +220,19 @@ install() {
   say "HOST=$HOST CERTS=$CERTS IMAGE=$IMAGE URL=$URL COMPONENTS=$COMPONENTS"
   say "PROFILE_NAME=$PROFILE_NAME PROFILE_NAMESPACE=$PROFILE_NAMESPACE"
   # Before anything is written.
-  kubectl get namespace kube-system "$PROFILE_NAMESPACE" --ignore-not-found --no-headers \
-    -o 'custom-columns=NAME:.metadata.name,LABEL:.metadata.labels.kubernetes\.io/metadata\.name' \
-    >"$work/namespaces"
-  grep -q "^$PROFILE_NAMESPACE " "$work/namespaces" ||
-    fail "PROFILE_NAMESPACE: there is no namespace $PROFILE_NAMESPACE; create it first"
   PROFILE_NAME=$PROFILE_NAME PROFILE_NAMESPACE=$PROFILE_NAMESPACE COMPONENTS=$COMPONENTS \
     "$here/preflight.sh" "$work"
   ! chosen effects-at-binding ||
     say "effects at binding: Kubernetes before 1.35 adds their annotations, but not their labels"
   # The registration selects by this label, which Kubernetes sets since 1.21.
-  while read -r namespace label; do
-    [ "$label" = "$namespace" ] ||
-      kubectl label --overwrite namespace "$namespace" "kubernetes.io/metadata.name=$namespace"
-  done <"$work/namespaces"
+  while read -r kind namespace label; do
+    case $kind/$namespace in
+    Namespace/kube-system | "Namespace/$PROFILE_NAMESPACE")
+      [ "$label" = "$namespace" ] ||
+        kubectl label --overwrite namespace "$namespace" "kubernetes.io/metadata.name=$namespace"
+      ;;
+    esac
+  done <"$work/found"
   if own_certificate && [ "$CERTS" = self-renewing ]; then
     install_by_job
   else
@@ -243,24 +241,31 @@ install() {
   say "done; edit the profile with: kubectl -n $PROFILE_NAMESPACE edit configmap $PROFILE_NAME"
 }
 
+# Whether preflight.sh has found something of an installation of before.
+installed_before() {
+  grep -Eq '^(Namespace|(Mutating|Validating)WebhookConfiguration) eci-profile( |$)' "$work/found"
+}
+
 install_by_job() {
   manifest >"$work/manifests.yaml"
   job=eci-profile-install-${checksum%% *}
   # `kubectl apply` removes what it has written before and doesn't find any more. So it must not
   # remember the webhooks of an installation without a Job, or they would be gone until the Job is.
   # And a Job that has finished would not do it again.
-  kubectl -n eci-profile get mutatingwebhookconfiguration/eci-profile \
-    validatingwebhookconfiguration/eci-profile "job/$job" --ignore-not-found --no-headers \
-    -o 'custom-columns=KIND:.kind,LAST:.metadata.annotations.kubectl\.kubernetes\.io/last-applied-configuration' \
-    >"$work/found"
-  while read -r kind last; do
-    case "$kind $last" in
-    'Job '*) kubectl -n eci-profile delete --ignore-not-found job "$job" ;;
-    *'"webhooks":'*)
-      kubectl annotate "$kind" eci-profile kubectl.kubernetes.io/last-applied-configuration-
-      ;;
-    esac
-  done <"$work/found"
+  if installed_before; then
+    kubectl -n eci-profile get mutatingwebhookconfiguration/eci-profile \
+      validatingwebhookconfiguration/eci-profile "job/$job" --ignore-not-found --no-headers \
+      -o 'custom-columns=KIND:.kind,LAST:.metadata.annotations.kubectl\.kubernetes\.io/last-applied-configuration' \
+      >"$work/before"
+    while read -r kind last; do
+      case "$kind $last" in
+      'Job '*) kubectl -n eci-profile delete --ignore-not-found job "$job" ;;
+      *'"webhooks":'*)
+        kubectl annotate "$kind" eci-profile kubectl.kubernetes.io/last-applied-configuration-
+        ;;
+      esac
+    done <"$work/before"
+  fi
   say "applying $HOST"
   apply_manifests profile
   say "waiting for the Job $job to create the certificate, the profile if there is none, and the registration"
@@ -301,7 +306,8 @@ certificate_and_ca() {
 
 install_by_kubectl() {
   # It would renew the certificate of somebody else.
-  kubectl -n eci-profile delete --ignore-not-found cronjob eci-profile-certificates
+  ! installed_before ||
+    kubectl -n eci-profile delete --ignore-not-found cronjob eci-profile-certificates
   if own_certificate && [ "$CERTS" = self-signed ]; then
     certificate=$(certificate_and_ca)
     if [ -n "${certificate% *}" ]; then
@@ -315,21 +321,23 @@ install_by_kubectl() {
     CA_BUNDLE=${certificate#* }
   fi
   render >"$work/manifests.yaml"
+  left_out=registration
   if kubectl -n "$PROFILE_NAMESPACE" get configmap "$PROFILE_NAME" -o name >/dev/null 2>&1; then
     say "the existing profile, ConfigMap $PROFILE_NAMESPACE/$PROFILE_NAME, is not changed"
+    left_out='registration, profile'
   else
     say "creating the default profile"
-    kubectl apply -l "$profile" -f "$work/manifests.yaml"
   fi
   if [ "$HOST" = external ] && [ -n "$(settings)" ]; then
     say "set these environment variables where the function runs: $(settings | tr '\n' ' ')"
   fi
   say "applying $HOST"
-  apply_manifests 'profile, registration'
+  apply_manifests "$left_out"
   wait_until_ready
   # Last, so that no pod waits for a function that isn't there yet.
   say "registering the function with kube-apiserver"
   kubectl apply -l "$registration" -f "$work/manifests.yaml"
+  installed_before || return 0
   # Or a Job of before would take the webhooks for those that it wrote.
   webhooks=$(kubectl annotate mutatingwebhookconfiguration,validatingwebhookconfiguration eci-profile \
     eci-profile/manifest- -o 'go-template={{range .webhooks}}{{.name}} {{end}}')

@@ -3,6 +3,7 @@
 # component, which virtual nodes there are, whether another component reads the same profile, and
 # whether this is the right cluster. Reads only. docs/en/install.md explains FORCE and YES.
 #   PROFILE_NAME=... PROFILE_NAMESPACE=... [COMPONENTS=...] [FORCE=1] [YES=1] preflight.sh DIRECTORY
+# Leaves what it has found in DIRECTORY/found.
 # If the profile does not exist yet and its default does not fit the virtual nodes, leaves a
 # kustomize component in DIRECTORY/virtual-node that sets the key virtualNode.
 set -eu
@@ -141,21 +142,27 @@ END
   fi
 }
 
+# A line for each: its kind and name; of a namespace the label with its name, too, and of a
+# registration the Services of its webhooks.
+look_at_objects() {
+  kubectl -n kube-system get \
+    namespaces,mutatingwebhookconfigurations,validatingwebhookconfigurations,deployments \
+    -o 'go-template={{range .items}}{{.kind}} {{.metadata.name}}{{with .metadata.labels}}{{with index . "kubernetes.io/metadata.name"}} {{.}}{{end}}{{end}}{{range .webhooks}}{{with .clientConfig.service}} {{.namespace}}/{{.name}}{{end}}{{end}}{{"\n"}}{{end}}' \
+    >"$directory/found"
+  grep -q "^Namespace $namespace\( \|$\)" "$directory/found" ||
+    fail "PROFILE_NAMESPACE: there is no namespace $namespace; create it first"
+}
+
 # The registrations of others that read kube-system/eci-profile, by name or by their Service, and
 # the Deployment that writes one.
 others() {
-  candidates=$(kubectl -n kube-system get mutatingwebhookconfigurations,deployments \
-    -o 'go-template={{range .items}}{{.kind}} {{.metadata.name}}{{range .webhooks}}{{with .clientConfig.service}} {{.namespace}}/{{.name}}{{end}}{{end}}{{"\n"}}{{end}}') || exit
-  printf '%s\n' "$candidates" | awk '
-    $1 == "Deployment" {
-      if ($2 == "alicloud-eci-profile") print "Deployment kube-system/" $2
-      next
-    }
-    {
+  awk '
+    $1 == "Deployment" && $2 == "alicloud-eci-profile" { print "Deployment kube-system/" $2 }
+    $1 == "MutatingWebhookConfiguration" {
       other = $2 == "vk-webhook" || $2 == "alicloud-eci-profile"
       for (i = 3; i <= NF; i++) if ($i == "kube-system/eci-profile") other = 1
       if (other) print "MutatingWebhookConfiguration " $2
-    }'
+    }' "$directory/found"
 }
 
 look_for_others() {
@@ -197,6 +204,7 @@ confirm() {
 }
 
 look_at_version
+look_at_objects
 look_at_nodes
 look_for_others
 confirm
