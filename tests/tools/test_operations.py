@@ -6,7 +6,6 @@ import base64
 import contextlib
 import copy
 import json
-import random
 import re
 import shutil
 import signal
@@ -49,7 +48,7 @@ PROFILE = ("v1", "configmaps", "kube-system", "eci-profile")
 MUTATING = ("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", "")
 OLD, NEW = (f"registry.example.com/eci-profile:{version}" for version in ("1.0", "1.1"))
 SELECTORS = '[{"name": "eci", "objectSelector": {"matchLabels": {"eci": "true"}}}]\n'
-PAUSE = 0.2  # seconds between the reviews of a client: the replicas answer, and do not compete
+PAUSE = 0.2  # seconds between the reviews of a client: the replica answers, and does not compete
 REVIEW = review_of({"metadata": {"labels": {"eci": "true"}}, "spec": {}})
 
 
@@ -87,10 +86,17 @@ class Shell:
         return result.stdout
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[APIServer]:
+    with APIServer() as server:
+        yield server
+
+
 @pytest.fixture
-def cluster() -> Iterator[APIServer]:
-    with APIServer() as cluster:
-        yield cluster
+def cluster(server: APIServer) -> Iterator[APIServer]:
+    empty = server.objects.copy()
+    yield server
+    server.objects = empty
 
 
 @pytest.fixture
@@ -101,6 +107,18 @@ def shell(cluster: APIServer, tmp_path: Path) -> Shell:
 def install(image: str = OLD, **variables: str) -> str:
     given = {"HOST": "deployment", "CERTS": "cert-manager", "IMAGE": image, **variables}
     return "make install " + " ".join(f"{key}={value}" for key, value in given.items()) + "\n"
+
+
+@pytest.fixture(scope="module")
+def installed(server: APIServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What `make install` makes of an empty cluster, by CERTS."""
+    empty, made = server.objects, {}
+    for certs in ("cert-manager", "self-renewing"):
+        server.objects = empty.copy()
+        Shell(server, tmp_path_factory.mktemp(certs))(install(CERTS=certs))
+        made[certs] = server.objects
+    server.objects = empty
+    return made
 
 
 def content(cluster: APIServer) -> Any:
@@ -121,9 +139,11 @@ def image(cluster: APIServer) -> str:
     return str(container["image"])
 
 
-def test_the_emergency_stop_saves_the_profile_first(cluster: APIServer, shell: Shell) -> None:
+def test_the_emergency_stop_saves_the_profile_first(
+    cluster: APIServer, shell: Shell, installed: dict[str, Any]
+) -> None:
     stop, restore, take_away = commands(OPERATE, "Emergency stop")
-    shell(install())
+    cluster.objects = installed["cert-manager"].copy()
     put_profile(cluster, selectors=SELECTORS, vpcId="vpc-1")
     before = content(cluster)
     shell(stop)
@@ -140,9 +160,11 @@ def test_the_emergency_stop_saves_the_profile_first(cluster: APIServer, shell: S
     assert content(cluster) == before
 
 
-def test_a_saved_profile_is_restored_as_it_was(cluster: APIServer, shell: Shell) -> None:
+def test_a_saved_profile_is_restored_as_it_was(
+    cluster: APIServer, shell: Shell, installed: dict[str, Any]
+) -> None:
     save, restore, *_ = commands(OPERATE, "Save and restore the profile")
-    shell(install())
+    cluster.objects = installed["cert-manager"].copy()
     put_profile(cluster, selectors=SELECTORS)
     before = content(cluster)
     shell(save)
@@ -158,9 +180,11 @@ def test_a_saved_profile_is_restored_as_it_was(cluster: APIServer, shell: Shell)
     assert checked_file.returncode == 0, checked_file.stdout
 
 
-def test_versions_of_the_profile_in_the_cluster(cluster: APIServer, shell: Shell) -> None:
+def test_versions_of_the_profile_in_the_cluster(
+    cluster: APIServer, shell: Shell, installed: dict[str, Any]
+) -> None:
     _, _, copy_, list_, restore, delete = commands(OPERATE, "Save and restore the profile")
-    shell(install())
+    cluster.objects = installed["cert-manager"].copy()
     names, versions = cluster.names(), []
     for number in range(2):
         put_profile(cluster, selectors=f"# {number}\n{SELECTORS}")
@@ -260,8 +284,8 @@ def test_the_webhook_of_ack_is_removed_and_comes_back(cluster: APIServer, shell:
     assert "mutatingwebhookconfigurations/eci-profile" not in cluster.names()
 
 
-class Replicas:
-    """The pods of the Deployment: real processes, which its controller replaces one by one.
+class Replica:
+    """A pod of the Deployment: a real process, which its controller replaces.
 
     The code of all images is the same.
     """
@@ -279,7 +303,7 @@ class Replicas:
         # Clients trust what the registration trusts; the certificate is for the Service's name.
         self.trust = ssl.create_default_context(cadata=base64.b64decode(secret["ca.crt"]).decode())
         self.trust.check_hostname = False
-        self.service = [self.start(), self.start()]
+        self.server = self.start()
 
     def start(self) -> Server:
         deployment = self.cluster.get("apps/v1", "deployments", "eci-profile", "eci-profile")
@@ -298,25 +322,24 @@ class Replicas:
 
     def register(self, jobs: Cluster) -> None:
         """Do what the Job does that `make install` waits for; here it is complete at once."""
-        jobs.put_endpoints(*(server.port for server in self.service))
+        jobs.put_endpoints(self.server.port)
         jobs.done(JOB)
         assert jobs.bundle() == jobs.secret("eci-profile-tls")["ca.crt"]
 
     def roll_out(self) -> None:
-        """maxUnavailable 0, maxSurge 1: the next one ends when its successor is ready."""
-        for index, old in enumerate(self.service):
-            new = self.start()
-            old.process.send_signal(signal.SIGTERM)
-            time.sleep(0.5)  # until the cluster has noticed
-            self.service[index] = new
-            assert old.process.wait(20) == 0
+        """maxUnavailable 0, maxSurge 1: it ends when its successor is ready."""
+        old, new = self.server, self.start()
+        old.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)  # until the cluster has noticed
+        self.server = new
+        assert old.process.wait(20) == 0
 
 
 def test_an_upgrade_and_the_way_back_fail_no_review(
-    cluster: APIServer, shell: Shell, tmp_path: Path
+    cluster: APIServer, shell: Shell, installed: dict[str, Any], tmp_path: Path
 ) -> None:
     upgrade, back, _ = commands(OPERATE, "Upgrade")
-    shell(install(CERTS="self-renewing"))
+    cluster.objects = installed["self-renewing"].copy()
     cluster.put_config_map("kube-system", "eci-profile", {"selectors": SELECTORS})
     jobs = Cluster(cluster, tmp_path, Choice("deployment"))
     jobs.done(CRON_JOB)
@@ -326,17 +349,17 @@ def test_an_upgrade_and_the_way_back_fail_no_review(
     body = json.dumps(REVIEW).encode()
 
     with contextlib.ExitStack() as stack:
-        replicas = Replicas(cluster, tmp_path, stack)
-        replicas.register(jobs)
+        replica = Replica(cluster, tmp_path, stack)
+        replica.register(jobs)
         was = copy.deepcopy(cluster.objects)
 
         def client() -> None:
             try:
                 while not done.wait(PAUSE):
-                    port = random.choice(replicas.service).port  # noqa: S311
-                    reply = request(port, "POST", REVIEW_PATH, body, REVIEW_HEADERS, replicas.trust)
+                    port = replica.server.port
+                    reply = request(port, "POST", REVIEW_PATH, body, REVIEW_HEADERS, replica.trust)
                     assert checked(reply, REVIEW)["patch"]
-                    answered.append(replicas.images[port])
+                    answered.append(replica.images[port])
             except BaseException as error:
                 failures.append(error)
 
@@ -347,8 +370,8 @@ def test_an_upgrade_and_the_way_back_fail_no_review(
             for block, wanted in ((upgrade, NEW), (back, OLD)):
                 shell(block)
                 assert image(cluster) == wanted
-                replicas.roll_out()
-                replicas.register(jobs)
+                replica.roll_out()
+                replica.register(jobs)
                 enough = len(answered) + 50
                 while len(answered) < enough and not failures:
                     time.sleep(0.02)
@@ -365,9 +388,11 @@ def test_an_upgrade_and_the_way_back_fail_no_review(
             assert cluster.objects[key] == before
 
 
-def test_the_deployment_alone_is_rolled_back(cluster: APIServer, shell: Shell) -> None:
+def test_the_deployment_alone_is_rolled_back(
+    cluster: APIServer, shell: Shell, installed: dict[str, Any]
+) -> None:
     upgrade, _, undo = commands(OPERATE, "Upgrade")
-    shell(install(CERTS="self-renewing"))
+    cluster.objects = installed["self-renewing"].copy()
     names = cluster.names()
     for _ in range(2):
         shell(upgrade)
