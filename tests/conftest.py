@@ -28,7 +28,7 @@ settings.load_profile("any machine")
 
 # Files whose tests share nothing that takes long to make, and take long themselves.
 SPLIT = {
-    *("test_bench", "test_cluster", "test_front", "test_fuzz", "test_install", "test_install_job"),
+    *("test_bench", "test_cluster", "test_front", "test_fuzz", "test_install"),
     *("test_processes", "test_profile_changes", "test_serve", "test_soak"),
 }
 # Files of which one worker has both, since they read the same renderings of the manifests.

@@ -54,14 +54,33 @@ def clustered(directory: Path, choice: Choice = DEPLOYMENT) -> Iterator[Cluster]
         yield cluster
 
 
-@contextlib.contextmanager
-def installed(directory: Path, choice: Choice = DEPLOYMENT) -> Iterator[tuple[Cluster, Pod]]:
-    with clustered(directory, choice) as cluster:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
+    """A pod, in a cluster where the CronJob has made its certificate."""
+    with clustered(tmp_path_factory.mktemp("shared")) as cluster:
         cluster.done(CRON_JOB)
         with cluster.pod("first") as pod:
-            cluster.put_endpoints(pod.port)
-            cluster.done(JOB)
-            yield cluster, pod
+            yield pod
+
+
+def moved(pod: Pod, cluster: Cluster) -> Pod:
+    """The pod as one of this cluster, whose certificate it takes up."""
+    pod = Pod(pod.port, pod.mounted, cluster)
+    pod.take_up()
+    return pod
+
+
+@contextlib.contextmanager
+def installed(
+    shared: Pod, directory: Path, choice: Choice = DEPLOYMENT
+) -> Iterator[tuple[Cluster, Pod]]:
+    with clustered(directory, choice) as cluster:
+        for name in ("eci-profile-ca", "eci-profile-tls"):
+            cluster.put_secret(name, shared.cluster.secret(name))
+        pod = moved(shared, cluster)
+        cluster.put_endpoints(pod.port)
+        cluster.done(JOB)
+        yield cluster, pod
 
 
 def kubectl(cluster: APIServer, directory: Path, *arguments: str) -> str:
@@ -91,7 +110,7 @@ def ages(pair: Pair) -> dict[str, bytes]:
     return {"tls.crt": pair.certificate, "tls.key": pair.key}
 
 
-def test_one_file_is_the_whole_installation(tmp_path: Path) -> None:
+def test_one_file_is_the_whole_installation(shared: Pod, tmp_path: Path) -> None:
     with APIServer() as api:
         before, cluster = api.names(), Cluster(api, tmp_path, DEPLOYMENT)
         file = tmp_path / "eci-profile.yaml"
@@ -103,31 +122,31 @@ def test_one_file_is_the_whole_installation(tmp_path: Path) -> None:
         job = cluster.start(JOB)  # before there is a pod
         wait_until(lambda: "tls.key" in cluster.secret("eci-profile-tls"))
         assert cluster.webhooks() == []
-        with cluster.pod("first") as pod:
-            cluster.put_endpoints(pod.port, ready=False)
-            time.sleep(1.5)
-            assert job.poll() is None
-            assert cluster.webhooks() == []
-            cluster.put_endpoints(pod.port)
-            _, errors = job.communicate(timeout=30)
-            assert job.returncode == 0, errors
-            assert [webhook["name"].split(".")[0] for webhook in cluster.webhooks()] == [
-                "mutate",
-                "validate",
-            ]
-            call(cluster, pod)
-            assert len(json.loads(api.get(*PROFILE)["data"]["selectors"])) == 2
+        pod = moved(shared, cluster)
+        cluster.put_endpoints(pod.port, ready=False)
+        time.sleep(1.5)
+        assert job.poll() is None
+        assert cluster.webhooks() == []
+        cluster.put_endpoints(pod.port)
+        _, errors = job.communicate(timeout=30)
+        assert job.returncode == 0, errors
+        assert [webhook["name"].split(".")[0] for webhook in cluster.webhooks()] == [
+            "mutate",
+            "validate",
+        ]
+        call(cluster, pod)
+        assert len(json.loads(api.get(*PROFILE)["data"]["selectors"])) == 2
 
-            api.put_config_map("kube-system", "eci-profile", {"selectors": "[]"})
-            was = copy.deepcopy(api.objects)
-            out = kubectl(api, tmp_path, "apply", "-f", str(file))
-            # kubectl always sends a PodDisruptionBudget's selector.
-            changed = [line for line in out.splitlines() if not line.endswith(" unchanged")]
-            assert changed == ["poddisruptionbudget.policy/eci-profile configured"]
-            api.clear_requests()
-            assert "the existing profile is not changed" in cluster.done(JOB)
-            assert writes(api) == []
-            assert api.objects == was
+        api.put_config_map("kube-system", "eci-profile", {"selectors": "[]"})
+        was = copy.deepcopy(api.objects)
+        out = kubectl(api, tmp_path, "apply", "-f", str(file))
+        # kubectl always sends a PodDisruptionBudget's selector.
+        changed = [line for line in out.splitlines() if not line.endswith(" unchanged")]
+        assert changed == ["poddisruptionbudget.policy/eci-profile configured"]
+        api.clear_requests()
+        assert "the existing profile is not changed" in cluster.done(JOB)
+        assert writes(api) == []
+        assert api.objects == was
 
         api.delete("v1", "endpoints", NAMESPACE, "eci-profile")
         # The namespace takes the rest with it.
@@ -148,8 +167,8 @@ def call(cluster: Cluster, pod: Pod) -> None:
 
 
 @pytest.mark.no_cover
-def test_rights_are_what_the_commands_ask_for_and_no_more(tmp_path: Path) -> None:
-    with installed(tmp_path) as (cluster, pod):
+def test_rights_are_what_the_commands_ask_for_and_no_more(shared: Pod, tmp_path: Path) -> None:
+    with installed(shared, tmp_path) as (cluster, pod):
         data = ages(new_ca(NOW - dt.timedelta(3600)))
         cluster.put_secret("eci-profile-ca", data)
         pod_takes_up = threading.Thread(target=taking_up, args=(cluster, pod))
@@ -195,8 +214,10 @@ def taking_up(cluster: Cluster, pod: Pod) -> None:
     pod.take_up()
 
 
-def test_a_certificate_is_renewed_before_its_end_and_its_ca_stays(tmp_path: Path) -> None:
-    with installed(tmp_path) as (cluster, pod):
+def test_a_certificate_is_renewed_before_its_end_and_its_ca_stays(
+    shared: Pod, tmp_path: Path
+) -> None:
+    with installed(shared, tmp_path) as (cluster, pod):
         ca = cluster.secret("eci-profile-ca")
         for age, renewed in ((59, False), (61, True)):
             pair = Pair(ca["tls.crt"], ca["tls.key"])
@@ -214,9 +235,9 @@ def test_a_certificate_is_renewed_before_its_end_and_its_ca_stays(tmp_path: Path
         call(cluster, pod)
 
 
-def test_a_ca_is_replaced_without_a_failed_call(tmp_path: Path) -> None:
+def test_a_ca_is_replaced_without_a_failed_call(shared: Pod, tmp_path: Path) -> None:
     """While one pod takes the new certificate up before the other."""
-    with installed(tmp_path) as (cluster, first), cluster.pod("second") as second:
+    with installed(shared, tmp_path) as (cluster, first), cluster.pod("second") as second:
         cluster.put_endpoints(first.port, second.port)
         ca = new_ca(NOW - dt.timedelta(3300))
         certificate = new_certificate(ca, DNS_NAME, NOW)
@@ -288,8 +309,10 @@ def test_many_runs_at_once_agree(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/apis/", "/api/v1/namespaces/eci-profile/secrets"])
-def test_a_failed_run_is_an_event_and_leaves_what_works(path: str, tmp_path: Path) -> None:
-    with installed(tmp_path) as (cluster, pod):
+def test_a_failed_run_is_an_event_and_leaves_what_works(
+    path: str, shared: Pod, tmp_path: Path
+) -> None:
+    with installed(shared, tmp_path) as (cluster, pod):
         cluster.put_secret("eci-profile-ca", ages(new_ca(NOW - dt.timedelta(3600))))
         certificate, bundle = cluster.secret("eci-profile-tls"), cluster.bundle()
         with cluster.api.fault("status", path, code=403):
@@ -325,9 +348,9 @@ def test_a_function_that_is_not_ready_is_not_registered(tmp_path: Path) -> None:
         assert cluster.webhooks() == []
 
 
-def test_a_registration_that_was_removed_stays_so(tmp_path: Path) -> None:
+def test_a_registration_that_was_removed_stays_so(shared: Pod, tmp_path: Path) -> None:
     """It is how calls are stopped at once."""
-    with installed(tmp_path) as (cluster, _):
+    with installed(shared, tmp_path) as (cluster, _):
         cluster.api.delete("admissionregistration.k8s.io/v1", REGISTRATIONS[0], "", "eci-profile")
         cluster.put_secret("eci-profile-ca", {})
         cluster.done(CRON_JOB, "--wait=0")
@@ -341,9 +364,9 @@ def test_a_registration_that_was_removed_stays_so(tmp_path: Path) -> None:
 
 @pytest.mark.no_cover
 def test_the_same_manifest_keeps_an_administrators_change_and_another_does_not(
-    tmp_path: Path,
+    shared: Pod, tmp_path: Path
 ) -> None:
-    with installed(tmp_path) as (cluster, _):
+    with installed(shared, tmp_path) as (cluster, pod):
         registration = copy.deepcopy(cluster.registration(REGISTRATIONS[0]))
         registration["webhooks"][0]["failurePolicy"] = "Fail"
         # As when the function narrows it.
@@ -365,9 +388,8 @@ def test_the_same_manifest_keeps_an_administrators_change_and_another_does_not(
             cluster.choice = Choice("deployment", components=components)
             data = only(cluster.documents, "ConfigMap")
             cluster.api.put("v1", "configmaps", NAMESPACE, data)
-            with cluster.pod(f"pod-{len(components)}") as pod:
-                cluster.put_endpoints(pod.port)
-                cluster.done(JOB)
+            pod.take_up()
+            cluster.done(JOB)
             found = cluster.registration(REGISTRATIONS[0])["webhooks"]
             assert len(found) == 1 + len(components)
             assert {webhook["failurePolicy"] for webhook in found} == {"Ignore"}
@@ -400,12 +422,13 @@ def names(cluster: Cluster) -> list[str]:
 
 @pytest.mark.no_cover
 def test_a_registration_that_follows_the_profile_stays_narrow_and_can_be_wide_again(
-    tmp_path: Path,
+    shared: Pod, tmp_path: Path
 ) -> None:
     narrow = ["", "0-default-pod-selector.", "1-default-namespace-selector."]
     with clustered(tmp_path, Choice("deployment", components=(NARROW,))) as cluster:
         cluster.done(CRON_JOB)
-        with cluster.pod("first") as pod, following(cluster) as function:
+        pod = moved(shared, cluster)
+        with following(cluster) as function:
             cluster.put_endpoints(pod.port)
             data = only(cluster.documents, "ConfigMap")["data"]
             cluster.api.put(*PROFILE[:3], yaml.safe_load(data["profile.yaml"]))
@@ -439,9 +462,11 @@ def test_a_registration_that_follows_the_profile_stays_narrow_and_can_be_wide_ag
                 assert names(cluster) == written
 
 
-def test_what_the_function_writes_while_the_ca_is_replaced_is_kept(tmp_path: Path) -> None:
+def test_what_the_function_writes_while_the_ca_is_replaced_is_kept(
+    shared: Pod, tmp_path: Path
+) -> None:
     choice = Choice("deployment", components=(NARROW,))
-    with installed(tmp_path, choice) as (cluster, _):
+    with installed(shared, tmp_path, choice) as (cluster, _):
         profile = parse(
             {"selectors": '[{"name": "a", "objectSelector": {"matchLabels": {"a": "b"}}}]'}
         )
@@ -462,30 +487,32 @@ def test_what_the_function_writes_while_the_ca_is_replaced_is_kept(tmp_path: Pat
 
 
 @pytest.mark.parametrize("certs", ["self-signed", "cert-manager"])
-def test_certificates_of_others_are_trusted_as_they_say(certs: str, tmp_path: Path) -> None:
+def test_certificates_of_others_are_trusted_as_they_say(
+    certs: str, shared: Pod, tmp_path: Path
+) -> None:
     with clustered(tmp_path, Choice("deployment", certs)) as cluster:
         ca = new_ca(NOW)
         certificate = new_certificate(ca, DNS_NAME, NOW)
         cluster.put_secret("eci-profile-tls", {**ages(certificate), "ca.crt": ca.certificate})
-        with cluster.pod("first") as pod:
-            cluster.put_endpoints(pod.port)
+        pod = moved(shared, cluster)
+        cluster.put_endpoints(pod.port)
+        cluster.done(JOB)
+        if certs == "self-signed":
+            call(cluster, pod)
+        else:  # as cert-manager's CA injector does, which the next manifest must not undo
+            for webhook in cluster.webhooks():
+                assert "caBundle" not in webhook["clientConfig"]
+            for resource in REGISTRATIONS:
+                registration = copy.deepcopy(cluster.registration(resource))
+                registration["webhooks"][0]["clientConfig"]["caBundle"] = "eA=="
+                version = registration["apiVersion"]
+                cluster.api.put(version, resource, "", registration)
+            cluster.choice = Choice("deployment", certs, components=("before-1.27",))
+            data = only(cluster.documents, "ConfigMap")
+            cluster.api.put("v1", "configmaps", NAMESPACE, data)
             cluster.done(JOB)
-            if certs == "self-signed":
-                call(cluster, pod)
-            else:  # as cert-manager's CA injector does, which the next manifest must not undo
-                for webhook in cluster.webhooks():
-                    assert "caBundle" not in webhook["clientConfig"]
-                for resource in REGISTRATIONS:
-                    registration = copy.deepcopy(cluster.registration(resource))
-                    registration["webhooks"][0]["clientConfig"]["caBundle"] = "eA=="
-                    version = registration["apiVersion"]
-                    cluster.api.put(version, resource, "", registration)
-                cluster.choice = Choice("deployment", certs, components=("before-1.27",))
-                data = only(cluster.documents, "ConfigMap")
-                cluster.api.put("v1", "configmaps", NAMESPACE, data)
-                cluster.done(JOB)
-                assert "matchConditions" not in cluster.webhooks()[0]
-                assert cluster.bundle() == b"x"
+            assert "matchConditions" not in cluster.webhooks()[0]
+            assert cluster.bundle() == b"x"
         asked_for = rights(cluster, JOB)
         assert asked_for < granted(cluster.documents, "eci-profile-install")
         assert {name for _, _, what, name in asked_for if what == "secrets"} == (
@@ -493,32 +520,30 @@ def test_certificates_of_others_are_trusted_as_they_say(certs: str, tmp_path: Pa
         )
 
 
-def test_a_function_behind_a_url_is_asked_there(tmp_path: Path) -> None:
+def test_a_function_behind_a_url_is_asked_there(shared: Pod, tmp_path: Path) -> None:
     choice = Choice("external", url=URL)
     with clustered(tmp_path, choice) as cluster:
-        tls, ca = tmp_path / "tls", trustme.CA()
-        certificate = ca.issue_cert("localhost")
+        certificate = trustme.CA().issue_cert("localhost")
         data = {
             "tls.crt": b"".join(pem.bytes() for pem in certificate.cert_chain_pems),
             "tls.key": certificate.private_key_pem.bytes(),
         }
         assert not any(key[1] == "secrets" for key in cluster.api.objects)
-        tls.mkdir()
         cluster.api.put_namespace(NAMESPACE)
         cluster.put_secret("eci-profile-tls", data)
-        with cluster.pod("first") as pod:
-            config = copy.deepcopy(only(cluster.documents, "ConfigMap"))
-            url = f"https://localhost:{pod.port}"
-            text = config["data"]["registration.yaml"]
-            config["data"]["registration.yaml"] = text.replace(URL, "https://localhost:1")
-            cluster.api.put("v1", "configmaps", NAMESPACE, config)
-            assert cluster.run(JOB, "--wait=0").returncode == 1
-            assert "https://localhost:1/readyz" in cluster.api.events[0]["message"]
-            assert cluster.webhooks() == []
-            config = copy.deepcopy(config)
-            config["data"]["registration.yaml"] = text.replace(URL, url)
-            cluster.api.put("v1", "configmaps", NAMESPACE, config)
-            cluster.done(JOB, "--wait=5")
+        pod = moved(shared, cluster)
+        config = copy.deepcopy(only(cluster.documents, "ConfigMap"))
+        url = f"https://localhost:{pod.port}"
+        text = config["data"]["registration.yaml"]
+        config["data"]["registration.yaml"] = text.replace(URL, "https://localhost:1")
+        cluster.api.put("v1", "configmaps", NAMESPACE, config)
+        assert cluster.run(JOB, "--wait=0").returncode == 1
+        assert "https://localhost:1/readyz" in cluster.api.events[0]["message"]
+        assert cluster.webhooks() == []
+        config = copy.deepcopy(config)
+        config["data"]["registration.yaml"] = text.replace(URL, url)
+        cluster.api.put("v1", "configmaps", NAMESPACE, config)
+        cluster.done(JOB, "--wait=5")
         assert [webhook["clientConfig"] for webhook in cluster.webhooks()] == [
             {"url": f"{url}/mutate"},
             {"url": f"{url}/validate"},
@@ -526,9 +551,9 @@ def test_a_function_behind_a_url_is_asked_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.no_cover
-def test_registrations_before_kubernetes_1_16(tmp_path: Path) -> None:
+def test_registrations_before_kubernetes_1_16(shared: Pod, tmp_path: Path) -> None:
     choice = Choice("deployment", components=("before-1.16",))
-    with installed(tmp_path, choice) as (cluster, pod):
+    with installed(shared, tmp_path, choice) as (cluster, pod):
         versions = {cluster.registration(each)["apiVersion"] for each in REGISTRATIONS}
         assert versions == {"admissionregistration.k8s.io/v1beta1"}
         call(cluster, pod)
@@ -537,9 +562,9 @@ def test_registrations_before_kubernetes_1_16(tmp_path: Path) -> None:
         assert cluster.bundle().count(b"BEGIN") == 2
 
 
-def test_the_old_cas_of_others_stay_trusted_until_then(tmp_path: Path) -> None:
+def test_the_old_cas_of_others_stay_trusted_until_then(shared: Pod, tmp_path: Path) -> None:
     """Where a certificate that somebody else made is taken over."""
-    with installed(tmp_path) as (cluster, pod):
+    with installed(shared, tmp_path) as (cluster, pod):
         theirs = new_ca(NOW)
         certificate = new_certificate(theirs, DNS_NAME, NOW)
         cluster.put_secret("eci-profile-ca", {})
