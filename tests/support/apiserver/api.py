@@ -22,7 +22,7 @@ import jsonpatch
 import trustme
 
 from .admission import ADMITTED, admit
-from .discovery import AGGREGATED, RESOURCES, discovery
+from .discovery import RESOURCES, discovery, resource_list
 from .events import read_event, validate_event
 from .grants import Grant, allows
 from .objects import Key, Objects, merged, selected, stored
@@ -314,8 +314,6 @@ class APIServer(Objects):
                 code = answer["code"]
             if "retryAfterSeconds" in answer.get("details", {}):
                 extra["Retry-After"] = str(answer["details"]["retryAfterSeconds"])
-            if answer.get("kind") == "APIGroupDiscoveryList":
-                extra["Content-Type"] = AGGREGATED
             payload = json.dumps(answer, separators=(",", ":")).encode() + b"\n"
             if "watch" in parse_qs(urlsplit(request.path).query) and code == 200:
                 payload = b""  # a watch that has nothing to tell, and ends
@@ -383,8 +381,10 @@ class APIServer(Objects):
         if path[0] == "openapi" or path in (["api"], ["apis"]):
             return discovery(path)
         version, rest = ("v1", path[2:]) if path[0] == "api" else ("/".join(path[1:3]), path[3:])
-        if version not in RESOURCES or not rest:
+        if version not in RESOURCES:
             raise unknown_resource()
+        if not rest:
+            return resource_list(version)
         namespace = ""
         if rest[0] == "namespaces" and len(rest) > 2:
             namespace, rest = rest[1], rest[2:]

@@ -48,17 +48,18 @@ RESOURCES: dict[str, list[tuple[str, str, bool]]] = {
 }
 
 
-AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-"""The media type of the resources of many groups."""
-
-
 def discovery(path: list[str]) -> Object:
     match path:
         case ["api"]:
-            return _aggregated([version for version in RESOURCES if "/" not in version])
+            return {"kind": "APIVersions", "versions": ["v1"]}
         case ["apis"]:
-            groups = [version for version in RESOURCES if "/" in version]
-            return _aggregated([each for each in groups if not each.endswith("beta1")])
+            groups = []
+            for version in RESOURCES:
+                if "/" in version and not version.endswith("beta1"):
+                    name, short = version.split("/")
+                    entry = {"groupVersion": version, "version": short}
+                    groups.append({"name": name, "versions": [entry], "preferredVersion": entry})
+            return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
         case ["openapi", "v3"]:
             roots = {v: f"apis/{v}" if "/" in v else f"api/{v}" for v in RESOURCES}
             urls = {r: {"serverRelativeURL": f"/openapi/v3/{r}"} for r in roots.values()}
@@ -85,22 +86,21 @@ def discovery(path: list[str]) -> Object:
     raise unknown_resource()
 
 
-def _aggregated(versions: list[str]) -> Object:
-    """All resources of these groups in one answer, as kubectl asks for."""
-    items = []
-    for version in versions:
-        group, _, short = version.rpartition("/")
-        resources = [
+def resource_list(version: str) -> Object:
+    verbs = ["create", "delete", "get", "list", "patch", "update", "watch"]
+    return {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": version,
+        "resources": [
             {
-                "resource": plural,
-                "singularResource": kind.lower(),
-                "responseKind": {"group": group, "version": short, "kind": kind},
-                "scope": "Namespaced" if namespaced else "Cluster",
-                "verbs": ["create", "delete", "get", "list", "patch", "update", "watch"],
+                "name": plural,
+                "singularName": kind.lower(),
+                "kind": kind,
+                "namespaced": namespaced,
+                "verbs": verbs,
                 "shortNames": ["crd"] if plural == "customresourcedefinitions" else [],
             }
             for plural, kind, namespaced in RESOURCES[version]
-        ]
-        entry = {"version": short, "freshness": "Current", "resources": resources}
-        items.append({"metadata": {"name": group}, "versions": [entry]})
-    return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "items": items}
+        ],
+    }
