@@ -34,7 +34,7 @@ const replaceText = EditorView.domEventHandlers({
 });
 
 /**
- * Creates an editor in `parent`. `changed` is called when the text changes, by the user or by `set`. `phrases` has translations of CodeMirror's texts. Tab moves the focus, so that keyboard users can leave the editor.
+ * Creates an editor in `parent`. `changed` is called when the text changes, by the user or by `set`, with whether it was undone or redone. `phrases` has translations of CodeMirror's texts. Tab moves the focus, so that keyboard users can leave the editor.
  */
 export function createEditor({ parent, label, nonce, changed, phrases = {} }) {
   const language = new Compartment();
@@ -66,7 +66,8 @@ export function createEditor({ parent, label, nonce, changed, phrases = {} }) {
         search({ top: true }),
         keymap.of([...defaultKeymap, ...historyKeymap, ...searchKeymap]),
         EditorView.updateListener.of((update) => {
-          if (update.docChanged && !update.transactions.some((each) => each.annotation(silent))) changed();
+          if (!update.docChanged || update.transactions.some((each) => each.annotation(silent))) return;
+          changed(update.transactions.some((each) => each.isUserEvent("undo") || each.isUserEvent("redo")));
         }),
       ],
     }),

@@ -31,6 +31,7 @@ let shownKey = "selectors";
 let shownPod = "";
 let asked = 0;
 let timer = 0;
+let undone = false; // the last change; undoing would never end if a pasted object were taken apart again
 
 function say(key, ...values) {
   return WORDS[language][key].replace(/\{(\d)\}/g, (_, index) => values[index]);
@@ -710,7 +711,7 @@ async function explain() {
     if (number !== asked) return; // a newer request is pending
     answer = found;
     offline = "";
-    if (found.taken) {
+    if (found.taken && !undone) {
       for (const key of KEYS) editors[key].set(found.taken.data[key] ?? "", { quiet: true });
       for (const [name, all] of Object.entries(found.taken.namespaces)) labels[name] = Object.entries(all).map((pair) => pair.join("=")).join("\n");
       remember();
@@ -724,7 +725,8 @@ async function explain() {
   busy(false);
 }
 
-function changed() {
+function changed(byUndoing = false) {
+  undone = byUndoing;
   busy(true);
   remember();
   if (location.hash) history.replaceState(null, "", location.pathname + location.search); // it no longer matches the editors
