@@ -242,8 +242,8 @@ def test_api_server_errors_give_503_or_keep_the_last_good_profile(
         wait_until(lambda: send(server, pod()).status == 200, 3)
         assert placed(server, pod())
         with api.fault(fault, **options):
-            server.pass_time(TTL)
             api.clear_requests()
+            server.pass_time(TTL)
             began = time.monotonic()
             while time.monotonic() < began + 2:
                 assert placed(server, pod())
