@@ -241,7 +241,7 @@ install() {
   say "done; edit the profile with: kubectl -n $PROFILE_NAMESPACE edit configmap $PROFILE_NAME"
 }
 
-# Whether preflight.sh has found something of an installation of before.
+# Whether preflight.sh has found an earlier installation, or a part of one.
 installed_before() {
   grep -Eq '^(Namespace|(Mutating|Validating)WebhookConfiguration) eci-profile( |$)' "$work/found"
 }

@@ -22,6 +22,7 @@ _FOUND = re.compile(
     r" +(\d+) requests in +([\d.]+)(us|ms|s)",
     re.DOTALL,
 )
+_LONGEST = 60  # seconds without a response
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 
 _SCRIPT = """
@@ -75,6 +76,8 @@ def run(
     command.append(to.url)
     while not (found := _measured(command, seconds, target)):
         seconds *= 2  # on a busy machine
+        if seconds > _LONGEST:
+            raise RuntimeError("no response")
     return found
 
 

@@ -31,7 +31,7 @@ let shownKey = "selectors";
 let shownPod = "";
 let asked = 0;
 let timer = 0;
-let undone = false; // the last change; undoing would never end if a pasted object were taken apart again
+let undone = false; // whether the last change was an undo or redo: taking a pasted object apart again would make undoing it impossible
 
 function say(key, ...values) {
   return WORDS[language][key].replace(/\{(\d)\}/g, (_, index) => values[index]);
